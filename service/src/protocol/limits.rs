@@ -1,0 +1,62 @@
+//! The numbers that bound a session, as told to clients in `welcome`. Values come from `config.rs`.
+
+use serde::Serialize;
+
+/// Largest client frame in bytes, as one WebSocket message. Fixed: buffers are sized by it.
+pub const CLIENT_FRAME_MAX_BYTES: usize = 64 * 1024;
+/// Largest server frame in bytes; what holds messages stays well below, see [`PAGE_MAX_BYTES`].
+pub const SERVER_FRAME_MAX_BYTES: usize = 512 * 1024;
+/// Bytes of messages in one `joined` or `history`; the first message is always included.
+pub const PAGE_MAX_BYTES: usize = 256 * 1024;
+/// Deepest nesting of arrays and objects in a client frame, the frame itself included.
+pub const JSON_MAX_DEPTH: usize = 64;
+/// Longest `id` of a client frame, in bytes of its JSON text without quotes.
+pub const FRAME_ID_MAX_BYTES: usize = 64;
+/// Most users in the reply to `presence`; `count` tells how many there are.
+pub const PRESENCE_MAX_USERS: usize = 1_000;
+/// Rooms with more users than this announce no joins and leaves: n users would cause n² frames. Ask with `presence`.
+pub const PRESENCE_EVENTS_MAX_USERS: usize = 100;
+/// Most rooms in the reply to `rooms`.
+pub const ROOMS_MAX_LISTED: usize = 1_000;
+
+/// What a session may do, in the units of the names.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Limits {
+    /// Largest `msg` or `data`, bytes of JSON text.
+    pub message_bytes: usize,
+    /// Largest client frame, bytes.
+    pub frame_bytes: usize,
+    /// Deepest nesting of a client frame.
+    pub depth: usize,
+    /// Rooms that one session may have joined, `@me` not counted.
+    pub rooms: usize,
+    /// Sustained messages a second; 0 is no limit. Signals and questions have buckets of the same size of their own.
+    pub messages_per_second: u32,
+    /// Messages that may come at once after a pause.
+    pub messages_burst: u32,
+    /// Most messages in one `joined` or `history`.
+    pub replay_messages: usize,
+    /// Seconds of silence after which the server pings; after twice as many the session is dead.
+    pub ping_seconds: u64,
+    /// Seconds allowed to sign in.
+    pub sign_in_seconds: u64,
+    /// Users in a room above which it announces no joins and leaves.
+    pub presence_events_users: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 32 * 1024,
+            frame_bytes: CLIENT_FRAME_MAX_BYTES,
+            depth: JSON_MAX_DEPTH,
+            rooms: 200,
+            messages_per_second: 20,
+            messages_burst: 50,
+            replay_messages: 1_000,
+            ping_seconds: 20,
+            sign_in_seconds: 5,
+            presence_events_users: PRESENCE_EVENTS_MAX_USERS,
+        }
+    }
+}
