@@ -44,7 +44,10 @@ const PACKAGES: &[Package] = &[Package {
         ("server", 5),
         ("main", 6),
     ],
-    exceptions: &[],
+    exceptions: &[
+        Exception { from: "message", to: "ids", why: "a message carries names" },
+        Exception { from: "delivery", to: "protocol", why: "what is delivered are frames, encoded once" },
+    ],
 }];
 
 /// What only its home may name. `redis*` is every file and folder whose name begins so.
