@@ -46,6 +46,8 @@ pub(super) fn findings(package: &Package, rust: &Rust) -> Vec<Finding> {
             }
         }
     }
+    // One `use` of several names is one finding.
+    findings.dedup_by(|a, b| (&a.path, a.line, &a.what) == (&b.path, b.line, &b.what));
     for (exception, _) in package.exceptions.iter().zip(used).filter(|(_, used)| !used) {
         let what =
             format!("the exception `{}` -> `{}` is not needed any more: remove it", exception.from, exception.to);
@@ -130,7 +132,7 @@ mod tests {
             ("backplane/memory", "fn f() {\n    crate::hub::run()\n}"),
             ("clock", "use super::ids::RoomId;"),
             ("hub", "use crate::{\n    ids::RoomId,\n    backplane::memory::Memory,\n};"),
-            ("ids", "use crate::hub::Hub;"),
+            ("ids", "use crate::hub::{Hub, Room};"),
         ];
         let found = complaints(&PACKAGE, &files);
         assert_eq!(found.len(), 4, "{found:#?}");
