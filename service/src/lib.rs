@@ -1,1 +1,3 @@
 //! Parley.
+
+pub mod config;
