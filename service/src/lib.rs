@@ -1,3 +1,5 @@
 //! Parley.
 
 pub mod config;
+pub mod telemetry;
+pub mod tracing_context;
