@@ -40,6 +40,17 @@ async fn a_publish_is_done_at_its_first_poll() {
 }
 
 #[tokio::test]
+async fn a_log_subscribed_twice_brings_each_message_once() {
+    let memory = memory();
+    let (a, mut arrivals) = memory.join("a");
+    for _ in 0..2 {
+        a.subscribe(&room("r")).await.unwrap();
+    }
+    publish(&*a, "r", 3).await;
+    assert_eq!(waiting_offsets(&mut arrivals), [1, 2, 3]);
+}
+
+#[tokio::test]
 async fn a_full_instance_holds_publishers_back_until_it_takes() {
     let memory = memory();
     let (a, mut arrivals) = memory.join("a");
