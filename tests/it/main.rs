@@ -1,6 +1,13 @@
 //! Tests of whole instances in this process, on the memory backplane and loopback alone, and of the repository itself.
 //! They always run. What needs Redis or a cluster is in targets of its own.
 
+mod auth;
+mod direct;
+mod fanout;
 mod join;
+mod limits;
+mod presence;
+mod resume;
+mod signal;
 
 mod tidy;

@@ -252,6 +252,29 @@ impl Client {
         }
     }
 
+    /// The text of the next frame of this type, byte for byte; others are skipped.
+    pub async fn next_text(&mut self, kind: &str) -> String {
+        let wanted = format!("{{\"type\":\"{kind}\"");
+        loop {
+            match tokio::time::timeout(DEADLINE, self.socket.next()).await {
+                Ok(Some(Ok(Message::Text(text)))) if text.starts_with(&wanted) => return text.as_str().to_owned(),
+                Ok(Some(Ok(Message::Text(_)))) => {}
+                other => panic!("expected a text frame, not {other:?}\n{}", self.story),
+            }
+        }
+    }
+
+    /// The payload of the next pong of the WebSocket layer; frames before it are skipped.
+    pub async fn next_pong(&mut self) -> Vec<u8> {
+        loop {
+            match tokio::time::timeout(DEADLINE, self.socket.next()).await {
+                Ok(Some(Ok(Message::Pong(payload)))) => return payload.to_vec(),
+                Ok(Some(Ok(_))) => {}
+                other => panic!("expected a pong, not {other:?}\n{}", self.story),
+            }
+        }
+    }
+
     fn is_ignored(&self, event: &Event) -> bool {
         matches!(event, Event::Frame(frame) if self.ignored.contains(&frame.kind()) && frame["id"].is_null())
     }
