@@ -1,7 +1,10 @@
 //! Tests of whole instances in this process, on the memory backplane and loopback alone, and of the repository itself.
 //! They always run. What needs Redis or a cluster is in targets of its own.
 
+mod admission;
 mod auth;
+mod backpressure;
+mod bad_input;
 mod direct;
 mod fanout;
 mod join;

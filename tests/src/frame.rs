@@ -10,7 +10,7 @@ use serde_json::Value;
 /// Lines of a story that are kept.
 const STORY_LINES: usize = 40;
 /// Bytes of one line of a story.
-const STORY_LINE_BYTES: usize = 300;
+const STORY_LINE_BYTES: usize = 200;
 
 /// One JSON object from the server.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,147 @@
+//! Readers that are slower than their rooms: closed as slow, never buffered without end, and nothing is lost to them.
+
+use std::time::Duration;
+
+use parley_service::metrics::count;
+use parley_tests::client::Client;
+use parley_tests::eventually::eventually;
+use parley_tests::node::{Node, NodeBuilder};
+use serde_json::Value;
+
+/// One message; forty of them are more than a slow reader's outbox and what the kernel buffers for it.
+const SIZE: usize = 30_000;
+
+fn builder() -> NodeBuilder {
+    Node::builder().config(|config| {
+        config.limits.messages_per_second = None;
+        config.limits.outbox_bytes = 128 * 1024;
+    })
+}
+
+/// A member of the room that does not read; its kernel takes little for it.
+async fn sleeper(node: &Node, name: &str) -> (Client, Value) {
+    let connect = node.connect().user(name).receive_buffer(4_096);
+    let mut sleeper = connect.open().await.ignoring_presence().welcomed().await;
+    let position = sleeper.join("general").await.position();
+    (sleeper, position)
+}
+
+fn slow(node: &Node) -> u64 {
+    count(&node.metrics().edge.closed, "reason", "slow")
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_closed_as_slow_and_resumes_without_loss() {
+    let node = builder().start().await;
+    let (mut slow_one, start) = sleeper(&node, "slow").await;
+    let (mut writer, mut calm) = (node.client("writer").await, node.client("calm").await);
+    writer.join("general").await;
+    calm.join("general").await;
+    let mut sent = 0;
+    // The kernel buffers some megabytes on loopback.
+    while count(&node.metrics().hub.dropped, "reason", "slow") == 0 {
+        sent += 1;
+        assert!(sent < 2_000, "the reader was never slow");
+        writer.chat("general", format!("{sent:0SIZE$}")).await;
+        calm.expect("message").await;
+        writer.expect("message").await;
+    }
+    assert_eq!(node.metrics().hub.outbox_bytes.get(), 0, "nobody else waits for anything");
+    let seen = slow_one.expect_close(4000).await;
+    let offsets: Vec<u64> = seen.iter().map(|message| message.offset()).collect();
+    assert_eq!(offsets, (1..=offsets.len() as u64).collect::<Vec<_>>());
+    let mut since = seen
+        .last()
+        .map_or(start.clone(), |last| serde_json::json!({ "epoch": start["epoch"], "offset": last.offset() }));
+    let mut back = node.client("slow").await;
+    let mut offsets = offsets;
+    loop {
+        let joined = back.resume("general", &since).await;
+        assert!(joined.is("recovered"), "{}", back.story());
+        offsets.extend(joined.offsets());
+        since = joined.position();
+        if !joined.is("more") {
+            break;
+        }
+    }
+    assert_eq!(offsets, (1..=sent).collect::<Vec<_>>());
+    drop(slow_one);
+    eventually(Duration::from_secs(5), || slow(&node), |closed| *closed == 1).await;
+}
+
+#[tokio::test]
+async fn a_sleeper_holds_up_nobody_and_its_place_is_freed() {
+    let node = builder().start().await;
+    let mut sleepers = Vec::new();
+    for n in 0..5 {
+        sleepers.push(sleeper(&node, &format!("sleeper-{n}")).await);
+    }
+    let (mut writer, mut calm) = (node.client("writer").await, node.client("calm").await);
+    writer.join("general").await;
+    calm.join("general").await;
+    let mut sent = 0_u64;
+    while count(&node.metrics().hub.dropped, "reason", "slow") < 5 {
+        sent += 1;
+        assert!(sent < 2_000, "the sleepers were never slow");
+        writer.chat("general", format!("{sent:0SIZE$}")).await;
+        assert_eq!(calm.expect("message").await.offset(), sent);
+        writer.expect("message").await;
+    }
+    // Their sockets take nothing, not even the close frame, so only the time limit of the close ends them.
+    eventually(Duration::from_secs(15), || (slow(&node), node.metrics().edge.sessions.get()), |now| *now == (5, 2))
+        .await;
+    assert_eq!(node.services().hub.registry().len(), 2);
+}
+
+#[tokio::test]
+async fn all_outboxes_together_stay_within_their_budget() {
+    const TOTAL: usize = 1024 * 1024;
+    let node = Node::builder()
+        .config(|config| {
+            config.limits.messages_per_second = None;
+            config.limits.outbox_bytes = 800 * 1024;
+            config.limits.outbox_total_bytes = TOTAL;
+        })
+        .stopped_clock()
+        .start()
+        .await;
+    let mut sleepers = Vec::new();
+    for n in 0..4 {
+        sleepers.push(sleeper(&node, &format!("sleeper-{n}")).await);
+    }
+    let (mut writer, mut calm) = (node.client("writer").await, node.client("calm").await);
+    writer.join("general").await;
+    calm.join("general").await;
+    let mut sent = 0_u64;
+    // One outbox alone would be allowed 800 KiB; four together find the common budget used up before.
+    while count(&node.metrics().hub.dropped, "reason", "slow") < 3 {
+        sent += 1;
+        assert!(sent < 5_000, "the budget was never used up");
+        // Below 16 KiB, which every session has besides the budget.
+        writer.chat("general", format!("{sent:0>8192}")).await;
+        writer.expect("message").await;
+        assert_eq!(calm.expect("message").await.offset(), sent);
+    }
+    // The gauge is brought up to date every five seconds.
+    node.advance(Duration::from_secs(6)).await;
+    let held = node.metrics().hub.outbox_bytes.get();
+    assert!((1..=i64::try_from(TOTAL).unwrap()).contains(&held), "{held}");
+}
+
+#[tokio::test]
+async fn a_reader_that_is_slow_only_for_a_while_stays() {
+    let node = builder().start().await;
+    let (mut reader, _) = sleeper(&node, "reader").await;
+    let mut writer = node.client("writer").await;
+    writer.join("general").await;
+    for round in 0..20 {
+        for n in 1..=4 {
+            writer.chat("general", format!("{n:0SIZE$}")).await;
+        }
+        for n in 1..=4 {
+            assert_eq!(reader.expect("message").await.offset(), round * 4 + n);
+        }
+    }
+    reader.expect_quiet().await;
+    assert_eq!(slow(&node), 0);
+}
