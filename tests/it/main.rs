@@ -14,6 +14,7 @@ mod join;
 mod limits;
 mod presence;
 mod resume;
+mod seam;
 mod signal;
 
 mod tidy;
