@@ -9,7 +9,7 @@ mod rate_limit;
 mod requests;
 mod rooms;
 #[cfg(test)]
-mod tests {}
+mod tests;
 
 use std::borrow::Cow;
 use std::sync::Arc;
