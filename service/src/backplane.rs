@@ -124,12 +124,8 @@ pub trait Backplane: Send + Sync {
     fn unsubscribe(&self, log: &LogName);
 
     /// Reads a part of a log. A log that was never written is empty, not an error.
-    fn read<'a>(
-        &'a self,
-        log: &'a LogName,
-        range: Range,
-        limit: PageLimit,
-    ) -> BoxFuture<'a, Result<Page, Unavailable>>;
+    fn read<'a>(&'a self, log: &'a LogName, range: Range, limit: PageLimit)
+    -> BoxFuture<'a, Result<Page, Unavailable>>;
 
     /// The newest positions of many logs in one go, in the order asked for.
     fn positions<'a>(&'a self, logs: &'a [LogName]) -> BoxFuture<'a, Result<Vec<Position>, Unavailable>>;

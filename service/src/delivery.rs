@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::clock::Moment;
 use crate::ids::{RoomName, SessionId};
 use crate::message::{Entry, Epoch, Position};
 use crate::protocol::close_code::CloseCode;
@@ -26,16 +25,17 @@ pub struct Run {
     /// Where each frame but the last ends in `frames`; empty for a single message.
     ends: Box<[u32]>,
     frames: Bytes,
-    published: Moment,
+    published_ms: u64,
 }
 
 impl Run {
-    /// Encodes `entries`, which are consecutive. `published` is when the oldest became known to this instance.
+    /// Encodes `entries`, which are consecutive.
     ///
     /// `None` when there are no entries, or when their frames exceed 4 GiB.
     #[must_use]
-    pub fn encode(epoch: Epoch, entries: &[Entry], published: Moment) -> Option<Self> {
-        let first = entries.first()?.offset;
+    pub fn encode(epoch: Epoch, entries: &[Entry]) -> Option<Self> {
+        let Entry { offset: first, frame: oldest } = entries.first()?;
+        let (first, published_ms) = (*first, published_ms(oldest));
         debug_assert!(entries.iter().zip(first..).all(|(entry, offset)| entry.offset == offset));
         let size = entries.iter().map(|e| framing::header_len(e.frame.len()) + e.frame.len()).sum();
         let mut frames = BytesMut::with_capacity(size);
@@ -46,7 +46,7 @@ impl Run {
             }
             framing::put_text(&mut frames, &entry.frame);
         }
-        Some(Self { epoch, first, ends: ends.into(), frames: frames.freeze(), published })
+        Some(Self { epoch, first, ends: ends.into(), frames: frames.freeze(), published_ms })
     }
 
     /// The epoch of all its messages.
@@ -79,10 +79,20 @@ impl Run {
         self.frames.len()
     }
 
-    /// When its oldest message became known to this instance.
+    /// The payloads of its frames, in order; for readers that are not sockets.
+    pub fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.ends.iter().map(|end| *end as usize).chain([self.frames.len()]);
+        ends.scan(0, |start, end| {
+            let frame = &self.frames[*start..end];
+            *start = end;
+            Some(framing::payload(frame))
+        })
+    }
+
+    /// The publisher's wall clock of its oldest message, milliseconds since the Unix epoch; 0 if it has none.
     #[must_use]
-    pub fn published(&self) -> Moment {
-        self.published
+    pub fn published_ms(&self) -> u64 {
+        self.published_ms
     }
 
     /// The frames of the messages after `offset`; all of them if `offset` is before the first.
@@ -96,6 +106,13 @@ impl Run {
         };
         &self.frames[from..]
     }
+}
+
+/// The `at` with which every logged frame ends: `…,"at":1763778000123}`.
+fn published_ms(frame: &[u8]) -> u64 {
+    let text = frame.strip_suffix(b"}").unwrap_or_default();
+    let digits = text.iter().rev().take_while(|byte| byte.is_ascii_digit()).count().min(15);
+    text[text.len() - digits..].iter().fold(0, |ms, digit| ms * 10 + u64::from(digit - b'0'))
 }
 
 /// A frame for all members that is not in the log: a signal, or a hint of presence. May be dropped.
@@ -116,6 +133,18 @@ pub enum EphemeralKind {
     Presence,
 }
 
+/// A log's position changed otherwise than by one more message. Both sides are given, because a session that has read
+/// the log itself may be elsewhere than the instance was, and must not be told of a loss that it did not suffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shift {
+    /// Up to where this instance had delivered.
+    pub from: Position,
+    /// Where it goes on.
+    pub to: Position,
+    /// Whether messages between the two are lost. If not, only the epoch is another.
+    pub lost: bool,
+}
+
 /// One thing in a session's outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parcel {
@@ -123,10 +152,8 @@ pub enum Parcel {
     Run(Slot, Arc<Run>),
     /// Something not logged.
     Ephemeral(Slot, Arc<Ephemeral>),
-    /// The log has a new epoch and nothing was lost: what this instance had delivered up to `offset` stays valid.
-    Moved(Slot, Position),
-    /// The log lost data; what comes next follows this position.
-    Gap(Slot, Position),
+    /// The log took up another life; what comes next follows its new position.
+    Shift(Slot, Arc<Shift>),
     /// Not about a log.
     Order(Order),
 }
@@ -138,7 +165,7 @@ impl Parcel {
         match self {
             Self::Run(_, run) => run.size(),
             Self::Ephemeral(_, ephemeral) => ephemeral.frame.len(),
-            Self::Moved(..) | Self::Gap(..) | Self::Order(_) => 64,
+            Self::Shift(..) | Self::Order(_) => 64,
         }
     }
 }
@@ -167,7 +194,7 @@ mod tests {
             .zip(first..)
             .map(|(text, offset)| Entry { offset, frame: Bytes::from_static(text.as_bytes()) })
             .collect();
-        Run::encode(Epoch::from_bits(1), &entries, Moment::default()).unwrap()
+        Run::encode(Epoch::from_bits(1), &entries).unwrap()
     }
 
     #[test]
@@ -175,6 +202,7 @@ mod tests {
         let run = run(5, &["a", "bb", "ccc"]);
         assert_eq!((run.first(), run.last(), run.count()), (5, 7, 3));
         assert_eq!(run.frames_after(0), b"\x81\x01a\x81\x02bb\x81\x03ccc");
+        assert_eq!(run.payloads().collect::<Vec<_>>(), [&b"a"[..], b"bb", b"ccc"]);
         assert_eq!(run.frames_after(4), run.frames_after(0));
         assert_eq!(run.frames_after(5), b"\x81\x02bb\x81\x03ccc");
         assert_eq!(run.frames_after(6), b"\x81\x03ccc");
@@ -183,12 +211,18 @@ mod tests {
     }
 
     #[test]
+    fn a_run_knows_when_its_oldest_message_was_published() {
+        assert_eq!(run(1, &[r#"{"msg":1,"at":1763778000123}"#, r#"{"at":5}"#]).published_ms(), 1_763_778_000_123);
+        assert_eq!(run(1, &["x", "}"]).published_ms(), 0);
+    }
+
+    #[test]
     fn a_run_of_nothing_is_none() {
-        assert_eq!(Run::encode(Epoch::from_bits(1), &[], Moment::default()), None);
+        assert_eq!(Run::encode(Epoch::from_bits(1), &[]), None);
     }
 
     #[test]
     fn a_parcel_is_small_enough_to_be_copied_per_recipient() {
-        assert!(size_of::<Parcel>() <= 32, "{}", size_of::<Parcel>());
+        assert!(size_of::<Parcel>() <= 24, "{}", size_of::<Parcel>());
     }
 }

@@ -119,6 +119,12 @@ impl SessionId {
     pub fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
+
+    /// The bits it was made of.
+    #[must_use]
+    pub fn bits(self) -> u64 {
+        self.0
+    }
 }
 
 impl fmt::Display for SessionId {

@@ -120,7 +120,8 @@ mod tests {
     fn epochs_round_trip_and_foreign_ones_are_none() {
         let epoch = Epoch::from_bits(0xfeed);
         assert_eq!(Epoch::parse(&epoch.to_string()), Some(epoch));
-        for foreign in ["", "feed", "000000000000FEED", "00000000000000000feed", "+00000000000feed", "zzzzzzzzzzzzzzzz"] {
+        for foreign in ["", "feed", "000000000000FEED", "00000000000000000feed", "+00000000000feed", "zzzzzzzzzzzzzzzz"]
+        {
             assert_eq!(Epoch::parse(foreign), None, "{foreign:?}");
         }
     }

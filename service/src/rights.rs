@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn a_rule_allows_what_it_names_and_nothing_else() {
-        let some = rights(r#"{"rooms":[{"match":"team-*","can":["join","history"]},{"match":"team-a","can":["publish"]}]}"#);
+        let some =
+            rights(r#"{"rooms":[{"match":"team-*","can":["join","history"]},{"match":"team-a","can":["publish"]}]}"#);
         assert!(some.allows(&room("team-b"), Right::Join));
         assert!(!some.allows(&room("team-b"), Right::Publish));
         assert!(some.allows(&room("team-a"), Right::Publish));

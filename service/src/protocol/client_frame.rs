@@ -161,9 +161,7 @@ fn request<'a>(fields: &Fields<'a>, limits: &Limits) -> Result<ClientFrame<'a>, 
             key: string("key", fields.key)?.map(|text| named("key", Key::parse(&text))).transpose()?,
             traceparent: string("traceparent", fields.traceparent)?.filter(|t| t.len() <= 64).map(Into::into),
         },
-        "signal" => {
-            ClientFrame::Signal { to: destination(fields)?, data: payload("data", fields.data, limits)? }
-        }
+        "signal" => ClientFrame::Signal { to: destination(fields)?, data: payload("data", fields.data, limits)? },
         "history" => {
             let (before, after) = (number("before", fields.before)?, number("after", fields.after)?);
             if before.is_some() && after.is_some() {
@@ -224,11 +222,7 @@ fn count(field: &'static str, raw: Option<&RawValue>) -> Result<Option<usize>, R
     Ok(number(field, raw)?.map(|n| usize::try_from(n).unwrap_or(usize::MAX)))
 }
 
-fn payload<'a>(
-    field: &'static str,
-    raw: Option<&'a RawValue>,
-    limits: &Limits,
-) -> Result<&'a RawValue, Refusal> {
+fn payload<'a>(field: &'static str, raw: Option<&'a RawValue>, limits: &Limits) -> Result<&'a RawValue, Refusal> {
     let raw = raw.ok_or_else(|| missing(field, "any JSON value"))?;
     if raw.get().len() > limits.message_bytes {
         return Err(Refusal::new(

@@ -69,11 +69,17 @@ impl ErrorCode {
 
     const fn row(self) -> (&'static str, &'static str) {
         match self {
-            Self::Malformed => ("malformed", "the frame is not a JSON object, is nested too deep, or has lone surrogates"),
+            Self::Malformed => {
+                ("malformed", "the frame is not a JSON object, is nested too deep, or has lone surrogates")
+            }
             Self::UnknownType => ("unknown_type", "`type` is none of the protocol's"),
-            Self::BadField => ("bad_field", "a field is missing, of the wrong type or out of range; `message` names it"),
+            Self::BadField => {
+                ("bad_field", "a field is missing, of the wrong type or out of range; `message` names it")
+            }
             Self::BadName => ("bad_name", "a room, user or key breaks the rules of names"),
-            Self::MessageTooLarge => ("message_too_large", "`msg` or `data` is over `message_bytes`, told in `welcome`"),
+            Self::MessageTooLarge => {
+                ("message_too_large", "`msg` or `data` is over `message_bytes`, told in `welcome`")
+            }
             Self::Unauthenticated => ("unauthenticated", "sign in first, or with other credentials"),
             Self::Forbidden => ("forbidden", "the token's claims do not include this right"),
             Self::RoomRequired => ("room_required", "name a `room` or `to`: there is not exactly one joined room"),

@@ -48,6 +48,17 @@ pub fn text(payload: &[u8]) -> Bytes {
     out.freeze()
 }
 
+/// The payload of a frame that was written here.
+#[must_use]
+pub fn payload(frame: &[u8]) -> &[u8] {
+    let header = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    frame.get(header..).unwrap_or_default()
+}
+
 /// Appends a binary frame; only the echo example has a use for it.
 pub fn put_binary(out: &mut impl BufMut, payload: &[u8]) {
     put_header(out, 0x2, payload.len());
@@ -95,6 +106,7 @@ mod tests {
             assert_eq!(&frame[..header.len()], &header[..], "{len}");
             assert_eq!(frame.len(), header.len() + len);
             assert_eq!(header_len(len), header.len());
+            assert_eq!(payload(&frame).len(), len);
         }
     }
 

@@ -304,8 +304,7 @@ mod tests {
     #[test]
     fn a_logged_frame_has_its_fields_in_the_order_of_the_contract() {
         let msg = RawValue::from_string("{ \"a\":1 }".to_owned()).unwrap();
-        let content =
-            Content { msg: &msg, key: Key::parse("k\"1").ok(), at: 1_763_778_000_123, traceparent: None };
+        let content = Content { msg: &msg, key: Key::parse("k\"1").ok(), at: 1_763_778_000_123, traceparent: None };
         let draft = message_draft(&RoomName::parse("gen\"eral").unwrap(), &UserId::parse("alice").unwrap(), content);
         assert_eq!(
             std::str::from_utf8(&draft.splice(58)).unwrap(),

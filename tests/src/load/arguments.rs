@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgMatches, Command};
+use clap::ArgMatches;
 use jsonwebtoken::EncodingKey;
 use thiserror::Error;
 
@@ -272,15 +272,13 @@ fn seconds(matches: &ArgMatches, name: &'static str) -> Result<Duration, Argumen
     })
 }
 
-/// The whole command line, for tests and for `main`.
-pub(super) fn parse(arguments: &[&str]) -> Result<Result<Job, ArgumentFault>, clap::Error> {
-    let command: Command = command();
-    command.try_get_matches_from(arguments).map(|matches| job(&matches))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Result<Job, ArgumentFault>, clap::Error> {
+        command().try_get_matches_from(arguments).map(|matches| job(&matches))
+    }
 
     fn fault(arguments: &str) -> String {
         let arguments: Vec<&str> = arguments.split(' ').collect();

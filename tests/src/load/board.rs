@@ -40,7 +40,6 @@ struct Top {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Totals {
     pub(super) published: u64,
-    pub(super) acked: u64,
     pub(super) delivered: u64,
     pub(super) delivered_bytes: u64,
     pub(super) reads: u64,
@@ -69,7 +68,6 @@ impl Board {
     pub(super) fn totals(&self) -> Totals {
         Totals {
             published: self.published.load(Relaxed),
-            acked: self.acked.load(Relaxed),
             delivered: self.delivered.load(Relaxed),
             delivered_bytes: self.delivered_bytes.load(Relaxed),
             reads: self.reads.load(Relaxed),

@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn the_smallest_size_is_exactly_what_the_fault_says() {
         let of = |size| Plan::new(Shape { size, ..shape(10, 1, 10, 1) });
-        let Err(super::super::plan::PlanFault::TooSmall { least, .. }) = of(0) else { panic!("0 bytes were accepted") };
+        let Err(super::super::plan::PlanFault::Size { least, .. }) = of(0) else { panic!("0 bytes were accepted") };
         assert_eq!(delivered(&of(least).unwrap(), 7, 0, 9, 1234).len(), least);
     }
 

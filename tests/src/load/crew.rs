@@ -17,6 +17,8 @@ use super::clock::monotonic_ns;
 use super::tally::Tally;
 use super::worker::{Brief, Order, run_thread};
 
+/// Orders a thread may have waiting; it is given the next one only when it has done the last.
+const ORDERS: usize = 4;
 /// How often a wait looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -46,7 +48,7 @@ pub(super) enum Waited {
 pub(super) struct Crew {
     pub(super) board: Arc<Board>,
     sessions: u64,
-    orders: Vec<mpsc::UnboundedSender<Order>>,
+    orders: Vec<mpsc::Sender<Order>>,
     threads: Vec<JoinHandle<io::Result<Tally>>>,
     progress: Progress,
 }
@@ -71,7 +73,7 @@ impl Crew {
             progress: Progress::new(common.output.progress),
         };
         for number in 0..common.threads {
-            let (orders, receiver) = mpsc::unbounded_channel();
+            let (orders, receiver) = mpsc::channel(ORDERS);
             let (brief, board) = (Arc::clone(&brief), Arc::clone(&board));
             let thread = thread::Builder::new()
                 .name(format!("load-{number}"))
@@ -84,8 +86,11 @@ impl Crew {
     }
 
     /// Gives every thread an order.
-    pub(super) fn order(&self, order: impl Fn() -> Order) -> Result<(), CrewFault> {
-        self.orders.iter().try_for_each(|thread| thread.send(order()).map_err(|_| CrewFault::Died))
+    pub(super) async fn order(&self, order: impl Fn() -> Order) -> Result<(), CrewFault> {
+        for thread in &self.orders {
+            thread.send(order()).await.map_err(|_| CrewFault::Died)?;
+        }
+        Ok(())
     }
 
     /// Waits until `met`, at most `patience`, and draws the progress line meanwhile.
@@ -133,7 +138,7 @@ impl Crew {
         let mut replies = Vec::new();
         for thread in &self.orders {
             let (reply, answer) = oneshot::channel();
-            thread.send(order(reply)).map_err(|_| CrewFault::Died)?;
+            thread.send(order(reply)).await.map_err(|_| CrewFault::Died)?;
             replies.push(answer);
         }
         let mut all = true;
@@ -144,10 +149,10 @@ impl Crew {
     }
 
     /// Ends all threads and adds up what they saw.
-    pub(super) fn finish(self) -> Result<Tally, CrewFault> {
+    pub(super) async fn finish(self) -> Result<Tally, CrewFault> {
         self.progress.clear();
         // A thread that has ended already has told why, or will below.
-        let _ = self.order(|| Order::Finish);
+        let _ = self.order(|| Order::Finish).await;
         let mut all = Tally::new();
         for thread in self.threads {
             all.add(thread.join().map_err(|_| CrewFault::Died)?.map_err(CrewFault::Thread)?);

@@ -16,6 +16,7 @@ impl Entropy {
     }
 
     /// Four bytes nobody can foresee, as RFC 6455 asks of a mask key.
+    #[expect(clippy::disallowed_methods, reason = "the home of randomness in the load generator")]
     pub(super) fn four(&mut self) -> [u8; 4] {
         if self.used + 4 > BLOCK {
             getrandom::fill(self.block.as_mut_slice())

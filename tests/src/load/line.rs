@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
 use super::chat::write_frame;
@@ -195,7 +194,7 @@ impl Line {
         });
         world.end_read();
         for cue in cues {
-            follow(cue, desk);
+            follow(cue, worker, desk);
         }
         result
     }
@@ -229,10 +228,10 @@ impl Line {
 }
 
 /// Sets the timer that a cue asks for.
-fn follow(cue: Cue, desk: &Rc<Desk>) {
+fn follow(cue: Cue, worker: &Worker, desk: &Rc<Desk>) {
     let generation = desk.generation.get();
     let desk = Rc::clone(desk);
-    spawn_local(async move {
+    worker.errands.spawn_local(async move {
         let (Cue::MoveAfter { ms, .. } | Cue::RetryAfter { ms, .. }) = cue;
         sleep(Duration::from_millis(ms)).await;
         if desk.generation.get() != generation {

@@ -57,7 +57,7 @@ pub(super) async fn run(job: Run) -> Result<Outcome, MeasureFault> {
     };
 
     stage.crew.board.publishing.store(true, Relaxed);
-    stage.crew.order(|| Order::Publish { rate: job.rate })?;
+    stage.crew.order(|| Order::Publish { rate: job.rate }).await?;
     let interrupted = stage.crew.wait("warm-up", job.warmup, |_| false).await? == Waited::Interrupted;
     let (cpu, load_cpu, start, before) = (stage.cpu()?, process_cpu_ns(), monotonic_ns(), stage.crew.board.totals());
     stage.crew.board.measuring.store(true, Relaxed);
@@ -103,11 +103,13 @@ pub(super) async fn run(job: Run) -> Result<Outcome, MeasureFault> {
         let remark = "the load generator used up its own processor: the rate is its limit, not the server's";
         stage.remarks.push(remark.into());
     }
-    stage.end("run", |report| {
-        report.settings.rate = job.rate.unwrap_or(0.0);
-        report.traffic = Some(traffic);
-        report.floor = floor;
-    })
+    stage
+        .end("run", |report| {
+            report.settings.rate = job.rate.unwrap_or(0.0);
+            report.traffic = Some(traffic);
+            report.floor = floor;
+        })
+        .await
 }
 
 /// Connects, exchanges one message, stays idle, broadcasts, and tells what that took.
@@ -119,13 +121,13 @@ pub(super) async fn idle(job: Idle) -> Result<Outcome, MeasureFault> {
         Exchange::Chat => {
             // A session that is in no room has nothing to chat to.
             let able = sessions.min(memberships);
-            stage.crew.order(|| Order::ExchangeChat)?;
+            stage.crew.order(|| Order::ExchangeChat).await?;
             stage.crew.wait("exchange", stage.common.grace, |board| board.acked.load(Relaxed) >= able).await?;
             stage.crew.settle(stage.common.grace).await?;
             ("chat", stage.crew.board.acked.load(Relaxed))
         }
         Exchange::Ping => {
-            stage.crew.order(|| Order::ExchangePing)?;
+            stage.crew.order(|| Order::ExchangePing).await?;
             stage.crew.wait("exchange", stage.common.grace, |board| board.exchanged.load(Relaxed) >= sessions).await?;
             ("ping", stage.crew.board.exchanged.load(Relaxed))
         }
@@ -155,10 +157,12 @@ pub(super) async fn idle(job: Idle) -> Result<Outcome, MeasureFault> {
         stage.remember("after a burst")?;
     }
     let whole = broadcast.received == memberships;
-    let mut outcome = stage.end("idle", |report| {
-        report.idle = Some(idle);
-        report.broadcast = Some(broadcast);
-    })?;
+    let mut outcome = stage
+        .end("idle", |report| {
+            report.idle = Some(idle);
+            report.broadcast = Some(broadcast);
+        })
+        .await?;
     outcome.sound &= whole;
     Ok(outcome)
 }
@@ -206,7 +210,7 @@ impl Stage {
             Waited::Interrupted => return Err(CrewFault::Interrupted.into()),
             Waited::TimedOut => {
                 let present = stage.crew.board.present.load(Relaxed);
-                let tally = stage.crew.finish()?;
+                let tally = stage.crew.finish().await?;
                 return Err(MeasureFault::NotConnected {
                     present,
                     wanted: sessions,
@@ -241,7 +245,7 @@ impl Stage {
     async fn say(&mut self, count: u32, expected: u64) -> Result<(u64, f64), CrewFault> {
         let before = self.crew.board.delivered.load(Relaxed);
         let start = monotonic_ns();
-        self.crew.order(|| Order::SayInRooms(count))?;
+        self.crew.order(|| Order::SayInRooms(count)).await?;
         let all = |board: &super::board::Board| board.delivered.load(Relaxed) - before >= expected;
         self.crew.wait("broadcast", self.common.grace, all).await?;
         Ok((self.crew.board.delivered.load(Relaxed) - before, figure(monotonic_ns() - start) / 1e9))
@@ -255,10 +259,10 @@ impl Stage {
         Ok(measured.map_err(|_| CrewFault::Died)??)
     }
 
-    fn end(mut self, mode: &'static str, complete: impl FnOnce(&mut Report)) -> Result<Outcome, MeasureFault> {
+    async fn end(mut self, mode: &'static str, complete: impl FnOnce(&mut Report)) -> Result<Outcome, MeasureFault> {
         let present = self.crew.board.present.load(Relaxed);
         let wanted = self.sessions();
-        let tally = self.crew.finish()?;
+        let tally = self.crew.finish().await?;
         if present < wanted {
             self.remarks.push(format!("{} of {wanted} sessions were not connected at the end", wanted - present));
         }

@@ -40,11 +40,11 @@ pub(super) struct Plan {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(super) enum PlanFault {
     #[error("--members {members} is more than --sessions {sessions}: a session is a member of a room only once")]
-    TooManyMembers { members: usize, sessions: usize },
+    Members { members: usize, sessions: usize },
     #[error("--publishers {publishers} is more than the {able} sessions that are a member of a room")]
-    TooManyPublishers { publishers: usize, able: usize },
+    Publishers { publishers: usize, able: usize },
     #[error("--size {size} is too small: with these names a delivered message takes at least {least} bytes")]
-    TooSmall { size: usize, least: usize },
+    Size { size: usize, least: usize },
 }
 
 /// `{"type":"message","room":"` … `","offset":` 4 digits `,"from":"` … `","msg":"t=` 16 digits `;` … `"` `,"at":` 13 digits `}`.
@@ -60,13 +60,13 @@ impl Plan {
     pub(super) fn new(shape: Shape) -> Result<Self, PlanFault> {
         let Shape { sessions, rooms, members, publishers, size, .. } = shape;
         if members > sessions {
-            return Err(PlanFault::TooManyMembers { members, sessions });
+            return Err(PlanFault::Members { members, sessions });
         }
         let room_digits = digits(rooms.saturating_sub(1));
         let user_digits = digits(sessions.saturating_sub(1));
         let names = 2 * (shape.prefix.len() + 1) + shape.run.len() + 1 + room_digits + user_digits;
         let least = FIXED + names + if shape.keys { FIXED_KEY } else { 0 };
-        let padding = size.checked_sub(least).ok_or(PlanFault::TooSmall { size, least })?;
+        let padding = size.checked_sub(least).ok_or(PlanFault::Size { size, least })?;
         // The first of every room, then the second of every room, and so on: with R publishers every room has one.
         let mut chosen = BTreeSet::new();
         for seat in (0..members).flat_map(|member| (0..rooms).map(move |room| (room * members + member) % sessions)) {
@@ -76,7 +76,7 @@ impl Plan {
             chosen.insert(seat);
         }
         if chosen.len() < publishers {
-            return Err(PlanFault::TooManyPublishers { publishers, able: chosen.len() });
+            return Err(PlanFault::Publishers { publishers, able: chosen.len() });
         }
         Ok(Self { shape, room_digits, user_digits, padding, publishers: chosen })
     }
@@ -189,12 +189,9 @@ pub(super) mod tests {
 
     #[test]
     fn an_impossible_shape_is_told() {
-        assert_eq!(
-            Plan::new(shape(10, 1, 11, 1)).unwrap_err(),
-            PlanFault::TooManyMembers { members: 11, sessions: 10 }
-        );
-        assert_eq!(Plan::new(shape(10, 1, 5, 6)).unwrap_err(), PlanFault::TooManyPublishers { publishers: 6, able: 5 });
+        assert_eq!(Plan::new(shape(10, 1, 11, 1)).unwrap_err(), PlanFault::Members { members: 11, sessions: 10 });
+        assert_eq!(Plan::new(shape(10, 1, 5, 6)).unwrap_err(), PlanFault::Publishers { publishers: 6, able: 5 });
         let small = Plan::new(Shape { size: 40, ..shape(10, 1, 10, 1) }).unwrap_err();
-        assert!(matches!(small, PlanFault::TooSmall { size: 40, .. }), "{small}");
+        assert!(matches!(small, PlanFault::Size { size: 40, .. }), "{small}");
     }
 }

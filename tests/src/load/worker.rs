@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::{JoinSet, LocalSet, spawn_local};
+use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{interval, sleep, timeout};
+use tokio_util::task::TaskTracker;
 
 use super::attend::attend;
 use super::board::Board;
@@ -69,6 +70,8 @@ pub(super) struct Worker {
     pub(super) buffer: RefCell<Box<[u8]>>,
     brief: Arc<Brief>,
     board: Arc<Board>,
+    /// Timers and paces. Dropped with the thread's task set, when every session has ended.
+    pub(super) errands: TaskTracker,
     stop: Cell<bool>,
 }
 
@@ -100,7 +103,7 @@ pub(super) fn run_thread(
     number: usize,
     brief: Arc<Brief>,
     board: Arc<Board>,
-    orders: mpsc::UnboundedReceiver<Order>,
+    orders: mpsc::Receiver<Order>,
 ) -> std::io::Result<Tally> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let worker = Rc::new(Worker {
@@ -108,6 +111,7 @@ pub(super) fn run_thread(
         buffer: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
         brief,
         board,
+        errands: TaskTracker::new(),
         stop: Cell::new(false),
     });
     let local = LocalSet::new();
@@ -118,20 +122,20 @@ pub(super) fn run_thread(
     Ok(tally)
 }
 
-async fn serve(number: usize, worker: Rc<Worker>, mut orders: mpsc::UnboundedReceiver<Order>) {
+async fn serve(number: usize, worker: Rc<Worker>, mut orders: mpsc::Receiver<Order>) {
     let brief = Arc::clone(&worker.brief);
     let desks: Rc<[Rc<Desk>]> = (number..brief.plan.shape.sessions)
         .step_by(brief.threads)
         .map(|index| Rc::new(Desk::new(Seat::new(index, brief.plan.rooms_of(index)))))
         .collect();
     let mut sessions = JoinSet::new();
-    let ramp = spawn_local(ramp_up(Rc::clone(&worker), Rc::clone(&desks)));
-    spawn_local(watch_silence(Rc::clone(&desks)));
+    let ramp = worker.errands.spawn_local(ramp_up(Rc::clone(&worker), Rc::clone(&desks)));
+    worker.errands.spawn_local(watch_silence(Rc::clone(&desks)));
     let mut ramp = Some(ramp);
     while let Some(order) = orders.recv().await {
         match order {
             Order::Publish { rate } => {
-                spawn_local(publish(Rc::clone(&worker), Rc::clone(&desks), rate));
+                worker.errands.spawn_local(publish(Rc::clone(&worker), Rc::clone(&desks), rate));
             }
             Order::ExchangeChat => {
                 ask_all(&desks, |seat, now| seat.first_room().map(|room| Todo::Say { room, count: 1, due: now }))

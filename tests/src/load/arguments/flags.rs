@@ -78,7 +78,8 @@ pub(crate) fn command() -> Command {
         .after_help(AFTER)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([run, idle, floor])
+        // As in other tools, the last one counts: a script may append to a stored command line.
+        .subcommands([run, idle, floor].map(|command| command.args_override_self(true)))
 }
 
 fn with_common(command: Command) -> Command {

@@ -1,0 +1,375 @@
+//! An instance's local membership and fan-out: which sessions are in which logs, and how what the backplane brings
+//! reaches them in order. It knows ports, not Redis; sessions, not sockets.
+
+pub mod attendance;
+pub mod control;
+pub mod outbox;
+pub mod registry;
+mod room;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backplane::{Arrival, Arrivals, Backplane, Page, PageLimit, Range, Unavailable};
+use crate::clock::Clock;
+use crate::delivery::{Ephemeral, Slot};
+use crate::ids::{LogName, UserId};
+use crate::message::{Entry, Position};
+use crate::metrics::HubMetrics;
+use crate::protocol::framing;
+use crate::protocol::limits::PAGE_MAX_BYTES;
+use attendance::Attendance;
+use outbox::{Budget, Outbox};
+use registry::Registry;
+use room::{Continuity, Room, Tally};
+
+/// Arrivals taken at once: what is waiting together is served together.
+const ARRIVALS_AT_ONCE: usize = 256;
+/// How often quiet rooms are compared with their logs, and empty ones counted down.
+const AUDIT_EVERY: Duration = Duration::from_secs(5);
+/// Audits without a member after which a log is unsubscribed.
+const IDLE_AUDITS: u32 = 2;
+/// Logs compared in one call.
+const AUDIT_BATCH: usize = 256;
+/// First and longest pause between attempts to read a log that cannot be read.
+const REPAIR_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Logs repaired at the same time after a lag.
+const REPAIRS_AT_ONCE: usize = 64;
+
+/// See the module. One per instance.
+pub struct Hub {
+    rooms: RwLock<HashMap<LogName, Arc<Room>>>,
+    backplane: Arc<dyn Backplane>,
+    attendance: Arc<Attendance>,
+    registry: Registry,
+    budget: Arc<Budget>,
+    outbox_limit: usize,
+    replay_messages: usize,
+    clock: Arc<dyn Clock>,
+    metrics: HubMetrics,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What a hub is made of.
+pub struct HubParts {
+    /// Where logs live.
+    pub backplane: Arc<dyn Backplane>,
+    /// Who is here.
+    pub attendance: Arc<Attendance>,
+    /// Bytes one session may have waiting.
+    pub outbox_limit: usize,
+    /// Bytes all sessions may have waiting.
+    pub outbox_total: usize,
+    /// Most messages of one read.
+    pub replay_messages: usize,
+    /// For the age of runs.
+    pub clock: Arc<dyn Clock>,
+    /// Its metrics.
+    pub metrics: HubMetrics,
+    /// Where its tasks run.
+    pub tasks: TaskTracker,
+    /// Ends its tasks.
+    pub stop: CancellationToken,
+}
+
+/// A session's membership in a log; dropping it leaves.
+pub struct Membership {
+    hub: Arc<Hub>,
+    room: Arc<Room>,
+    key: usize,
+    /// For presence; rooms only.
+    user: Option<UserId>,
+    asked: bool,
+}
+
+impl Membership {
+    /// Leaves because the user asked for it: presence need not wait for a resume elsewhere.
+    pub fn leave_now(mut self) {
+        self.asked = true;
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.room.remove(self.key);
+        self.hub.metrics.members.dec();
+        if let (Some(user), LogName::Room(room)) = (&self.user, self.room.log()) {
+            self.hub.attendance.leave(room, user, self.asked);
+        }
+    }
+}
+
+impl Hub {
+    /// A hub that serves nobody yet. [`Hub::run`] must be running for anything to be delivered.
+    #[must_use]
+    pub fn new(parts: HubParts) -> Arc<Self> {
+        Arc::new(Self {
+            rooms: RwLock::default(),
+            backplane: parts.backplane,
+            attendance: parts.attendance,
+            registry: Registry::default(),
+            budget: Budget::new(parts.outbox_total),
+            outbox_limit: parts.outbox_limit,
+            replay_messages: parts.replay_messages,
+            clock: parts.clock,
+            metrics: parts.metrics,
+            tasks: parts.tasks,
+            stop: parts.stop,
+        })
+    }
+
+    /// An outbox for a new session.
+    #[must_use]
+    pub fn outbox(&self) -> Arc<Outbox> {
+        Outbox::new(self.outbox_limit, Arc::clone(&self.budget))
+    }
+
+    /// The sessions of this instance.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Delivers arrivals, audits quiet rooms and lets go of empty ones, until stopped or the backplane ends.
+    pub async fn run(self: Arc<Self>, mut arrivals: Arrivals) {
+        let mut batch = Vec::with_capacity(ARRIVALS_AT_ONCE);
+        let mut audit = tokio::time::interval(AUDIT_EVERY);
+        audit.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let count = tokio::select! {
+                // Stopping first, or a full channel would keep a dead instance alive; the audit before traffic, or a
+                // busy instance would never audit.
+                biased;
+                () = self.stop.cancelled() => return,
+                _ = audit.tick() => {
+                    self.let_go();
+                    self.metrics.outbox_bytes.set(i64::try_from(self.budget.used()).unwrap_or(i64::MAX));
+                    self.tasks.spawn(Arc::clone(&self).audit(false));
+                    continue;
+                }
+                count = arrivals.recv_many(&mut batch, ARRIVALS_AT_ONCE) => count,
+            };
+            if count == 0 {
+                return;
+            }
+            self.deliver(&mut batch);
+        }
+    }
+
+    fn deliver(self: &Arc<Self>, batch: &mut Vec<Arrival>) {
+        let started = self.clock.now().mono;
+        // Messages of one log that wait together become one run, whatever lies between them.
+        let mut by_log: Vec<(LogName, Vec<(Position, Entry)>)> = Vec::new();
+        for arrival in batch.drain(..) {
+            match arrival {
+                Arrival::Message { log, position, frame, .. } => {
+                    let message = (position, Entry { offset: position.offset, frame });
+                    match by_log.iter_mut().rev().find(|(other, _)| *other == log) {
+                        Some((_, messages)) => messages.push(message),
+                        None => by_log.push((log, vec![message])),
+                    }
+                }
+                Arrival::Ephemeral { log, frame, kind } => {
+                    let Some(room) = self.room(&log) else { continue };
+                    let mut tally = Tally::default();
+                    room.broadcast(&Arc::new(Ephemeral { frame: framing::text(&frame), kind }), &mut tally);
+                    self.count(tally);
+                }
+                Arrival::Lagged => {
+                    self.tasks.spawn(Arc::clone(self).audit(true));
+                }
+            }
+        }
+        for (log, messages) in by_log {
+            let Some(room) = self.room(&log) else { continue };
+            let mut tally = Tally::default();
+            let continuity = room.arrive(messages.into_iter(), &mut tally);
+            self.count(tally);
+            self.mend(&room, continuity, "hole");
+        }
+        self.metrics.fan_out.0.observe(self.clock.now().mono.since(started).as_secs_f64());
+    }
+
+    fn count(&self, tally: Tally) {
+        let dropped = |reason: &'static str, count: u64| {
+            if count > 0 {
+                self.metrics.dropped.get_or_create(&[("reason", reason)]).inc_by(count);
+            }
+        };
+        dropped("duplicate", tally.duplicates);
+        dropped("slow", tally.slow);
+        self.metrics.runs.inc_by(tally.runs);
+        self.metrics.gaps.inc_by(tally.gaps);
+    }
+
+    fn room(&self, log: &LogName) -> Option<Arc<Room>> {
+        self.rooms.read().get(log).cloned()
+    }
+
+    fn room_or_new(&self, log: &LogName) -> Arc<Room> {
+        if let Some(room) = self.room(log) {
+            return room;
+        }
+        let mut rooms = self.rooms.write();
+        let room = rooms.entry(log.clone()).or_insert_with(|| {
+            self.metrics.rooms.inc();
+            Room::new(log.clone())
+        });
+        Arc::clone(room)
+    }
+
+    /// Makes a session a member: from when this returns, all that follows in the log goes to `outbox` under `slot`.
+    /// With a `user`, presence is told. Cancel-safe: a dropped future leaves no membership.
+    ///
+    /// # Errors
+    /// The backplane did not confirm the subscription.
+    pub async fn join(
+        self: &Arc<Self>,
+        log: &LogName,
+        outbox: &Arc<Outbox>,
+        slot: Slot,
+        user: Option<&UserId>,
+    ) -> Result<Membership, Unavailable> {
+        let (room, key) = loop {
+            let room = self.room_or_new(log);
+            match room.add(Arc::clone(outbox), slot) {
+                Some(key) => break (room, key),
+                // The janitor closed it after we found it; the map has or gets another.
+                None => tokio::task::yield_now().await,
+            }
+        };
+        self.metrics.members.inc();
+        let mut membership = Membership { hub: Arc::clone(self), room, key, user: None, asked: false };
+        let room = &membership.room;
+        if !room.opening.initialized() {
+            let open = async || {
+                let position = self.backplane.subscribe(log).await?;
+                self.mend(room, room.opened(position), "open");
+                Ok::<_, Unavailable>(())
+            };
+            room.opening.get_or_try_init(open).await?;
+        }
+        if let (Some(user), LogName::Room(name)) = (user, log) {
+            self.attendance.enter(name, user);
+            membership.user = Some(user.clone());
+        }
+        Ok(membership)
+    }
+
+    /// Reads a part of a log, at most `messages` and the bytes of one page. `messages` of 0 reads only the position.
+    ///
+    /// # Errors
+    /// The backplane cannot be read.
+    pub async fn read(&self, log: &LogName, range: Range, messages: usize) -> Result<Page, Unavailable> {
+        if messages == 0 && !matches!(range, Range::Since(_)) {
+            let positions = self.backplane.positions(std::slice::from_ref(log)).await?;
+            let top = *positions.first().ok_or_else(|| Unavailable("no position for the log asked for".to_owned()))?;
+            return Ok(Page { entries: Vec::new(), top, more: false, lost: false });
+        }
+        let limit = PageLimit { messages: messages.clamp(1, self.replay_messages), bytes: PAGE_MAX_BYTES };
+        self.backplane.read(log, range, limit).await
+    }
+
+    /// Most messages of one read.
+    #[must_use]
+    pub fn replay_messages(&self) -> usize {
+        self.replay_messages
+    }
+
+    fn mend(self: &Arc<Self>, room: &Arc<Room>, continuity: Continuity, cause: &'static str) {
+        if continuity == Continuity::Broken {
+            self.metrics.repairs.get_or_create(&[("cause", cause)]).inc();
+            self.tasks.spawn(Arc::clone(self).repair(Arc::clone(room)));
+        }
+    }
+
+    /// Reads a log from its room's cursor until nothing is missing. Ends when the room is empty or the hub stops.
+    async fn repair(self: Arc<Self>, room: Arc<Room>) {
+        let mut pause = REPAIR_PAUSE.0;
+        while let Some(since) = room.cursor() {
+            match self.read(room.log(), Range::Since(since), self.replay_messages).await {
+                Ok(page) => {
+                    let mut tally = Tally::default();
+                    let continuity = room.repaired(&page, &mut tally);
+                    self.count(tally);
+                    if tally.gaps > 0 {
+                        tracing::warn!(log.name = room.log().wire_name(), "the log lost messages: gap told");
+                    }
+                    if continuity == Continuity::Whole {
+                        return;
+                    }
+                    pause = REPAIR_PAUSE.0;
+                }
+                Err(error) => {
+                    tracing::debug!(log.name = room.log().wire_name(), %error, "repair cannot read the log yet");
+                    if room.is_empty() && room.give_up() {
+                        return;
+                    }
+                    tokio::select! {
+                        () = self.stop.cancelled() => return,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    pause = (pause * 2).min(REPAIR_PAUSE.1);
+                }
+            }
+        }
+    }
+
+    /// Compares rooms with their logs; `force` also those in traffic, because something is known to be lost.
+    async fn audit(self: Arc<Self>, force: bool) {
+        let rooms: Vec<Arc<Room>> = self.rooms.read().values().cloned().collect();
+        let mut repairs = FuturesUnordered::new();
+        for batch in rooms.chunks(AUDIT_BATCH) {
+            let logs: Vec<LogName> = batch.iter().map(|room| room.log().clone()).collect();
+            let cursors: Vec<Option<Position>> = batch.iter().map(|room| room.cursor()).collect();
+            let mut positions = self.backplane.positions(&logs).await;
+            let mut pause = REPAIR_PAUSE.0;
+            // After a lag something is certainly missing: only an answer ends the attempts.
+            while force && positions.is_err() {
+                tokio::select! {
+                    () = self.stop.cancelled() => return,
+                    () = tokio::time::sleep(pause) => {}
+                }
+                pause = (pause * 2).min(REPAIR_PAUSE.1);
+                positions = self.backplane.positions(&logs).await;
+            }
+            let Ok(positions) = positions else { return };
+            for ((room, before), top) in batch.iter().zip(cursors).zip(positions) {
+                if room.compare(before, top, force) == Continuity::Broken {
+                    let cause = if force { "lag" } else { "audit" };
+                    self.metrics.repairs.get_or_create(&[("cause", cause)]).inc();
+                    repairs.push(Arc::clone(&self).repair(Arc::clone(room)));
+                    if repairs.len() >= REPAIRS_AT_ONCE {
+                        repairs.next().await;
+                    }
+                }
+            }
+        }
+        while repairs.next().await.is_some() {}
+    }
+
+    /// Unsubscribes logs that have had no member for a while. The map stays locked meanwhile, so that a join that finds
+    /// the log gone subscribes after this unsubscribed, never before.
+    fn let_go(&self) {
+        let mut rooms = self.rooms.write();
+        rooms.retain(|log, room| {
+            let closed = room.close_if_idle(IDLE_AUDITS);
+            if closed {
+                self.backplane.unsubscribe(log);
+                self.metrics.rooms.dec();
+            }
+            !closed
+        });
+        if rooms.capacity() > 4 * rooms.len().max(16) {
+            rooms.shrink_to_fit();
+        }
+    }
+}

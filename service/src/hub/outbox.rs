@@ -1,0 +1,253 @@
+//! A session's mailbox: shared frames that wait for its socket. Bounded in bytes; when full it is emptied and says so
+//! once, upon which the session is closed as slow and the client resumes. It neither encodes nor writes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+use crate::delivery::Parcel;
+
+/// Outboxes draw on the common budget in steps of this many bytes, so that a session with little waiting never touches
+/// the counter that all sessions share.
+const QUANTUM: usize = 16 * 1024;
+/// Room for this many parcels is kept between turns: enough for a quiet session not to allocate per message, little
+/// enough to stay after a burst.
+const KEPT_CAPACITY: usize = 4;
+
+/// What all outboxes of an instance may hold together, beyond one quantum each.
+#[derive(Debug)]
+pub struct Budget {
+    used: AtomicUsize,
+    total: usize,
+}
+
+impl Budget {
+    /// `total` bytes for all.
+    #[must_use]
+    pub fn new(total: usize) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), total })
+    }
+
+    /// Bytes in use, in steps of 16 KiB.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let taken = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.total);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What [`Outbox::poll_take`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// Parcels were moved out.
+    Parcels,
+    /// The limit was reached; everything was thrown away.
+    Overflow,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: Vec<Parcel>,
+    /// Bytes of `queue`.
+    bytes: usize,
+    /// Bytes that left the queue and still wait for the socket.
+    backlog: usize,
+    /// Taken from the budget.
+    charged: usize,
+    overflowed: bool,
+    waker: Option<Waker>,
+    /// The waker waits for an overflow, not for parcels.
+    only_overflow: bool,
+}
+
+/// See the module. Held by the connection that reads it and by each room that writes it.
+#[derive(Debug)]
+pub struct Outbox {
+    state: Mutex<State>,
+    limit: usize,
+    budget: Arc<Budget>,
+}
+
+impl Outbox {
+    /// An empty outbox for at most `limit` bytes.
+    #[must_use]
+    pub fn new(limit: usize, budget: Arc<Budget>) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State::default()), limit, budget })
+    }
+
+    /// Appends a parcel and wakes the reader if it had nothing. `false`: the outbox is over its limit, now or before.
+    pub fn push(&self, parcel: Parcel) -> bool {
+        let mut state = self.state.lock();
+        if state.overflowed {
+            return false;
+        }
+        state.bytes += parcel.size();
+        if !self.fits(&mut state) {
+            state.overflowed = true;
+            state.queue = Vec::new();
+            state.bytes = 0;
+            self.settle(&mut state);
+        } else {
+            state.queue.push(parcel);
+        }
+        let kept = !state.overflowed;
+        let waker = if kept && state.only_overflow { None } else { state.waker.take() };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        kept
+    }
+
+    /// Moves everything that waits to the end of `into`. Cancel-safe: nothing is lost when it is pending.
+    pub fn poll_take(&self, cx: &mut Context<'_>, into: &mut Vec<Parcel>) -> Poll<Taken> {
+        let mut state = self.state.lock();
+        if state.overflowed {
+            return Poll::Ready(Taken::Overflow);
+        }
+        if state.queue.is_empty() {
+            state.only_overflow = false;
+            if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                state.waker = Some(cx.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        into.append(&mut state.queue);
+        if state.queue.capacity() > KEPT_CAPACITY {
+            state.queue = Vec::with_capacity(KEPT_CAPACITY);
+        }
+        state.bytes = 0;
+        self.settle(&mut state);
+        Poll::Ready(Taken::Parcels)
+    }
+
+    /// For a reader whose socket is full: ready when the limit is reached, without being woken by each parcel.
+    pub fn poll_overflow(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if state.overflowed {
+            return Poll::Ready(());
+        }
+        state.only_overflow = true;
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Says how many bytes were taken but still wait for the socket; they count against the limit.
+    pub fn set_backlog(&self, bytes: usize) {
+        let mut state = self.state.lock();
+        state.backlog = bytes;
+        self.settle(&mut state);
+    }
+
+    fn fits(&self, state: &mut State) -> bool {
+        let wanted = state.bytes + state.backlog;
+        if wanted > self.limit {
+            return false;
+        }
+        let charge = (wanted / QUANTUM) * QUANTUM;
+        if charge > state.charged {
+            if !self.budget.take(charge - state.charged) {
+                return false;
+            }
+            state.charged = charge;
+        }
+        true
+    }
+
+    /// Gives back what is no longer needed.
+    fn settle(&self, state: &mut State) {
+        let charge = ((state.bytes + state.backlog) / QUANTUM) * QUANTUM;
+        if charge < state.charged {
+            self.budget.give_back(state.charged - charge);
+            state.charged = charge;
+        }
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.budget.give_back(self.state.get_mut().charged);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Context;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::delivery::{Ephemeral, EphemeralKind, Order, Slot};
+
+    fn parcel(bytes: usize) -> Parcel {
+        let ephemeral = Ephemeral { frame: Bytes::from(vec![0; bytes]), kind: EphemeralKind::Presence };
+        Parcel::Ephemeral(Slot(0), Arc::new(ephemeral))
+    }
+
+    fn take(outbox: &Outbox) -> (Poll<Taken>, usize) {
+        let mut into = Vec::new();
+        let taken = outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut into);
+        (taken, into.len())
+    }
+
+    #[test]
+    fn parcels_leave_in_one_piece_and_in_order() {
+        let outbox = Outbox::new(1_000, Budget::new(1_000_000));
+        assert_eq!(take(&outbox), (Poll::Pending, 0));
+        assert!(outbox.push(Parcel::Order(Order::Drain { after_ms: 1 })));
+        assert!(outbox.push(parcel(1)));
+        assert_eq!(take(&outbox), (Poll::Ready(Taken::Parcels), 2));
+        assert_eq!(take(&outbox), (Poll::Pending, 0));
+    }
+
+    #[test]
+    fn over_its_limit_it_is_emptied_and_stays_so() {
+        let outbox = Outbox::new(100, Budget::new(1_000_000));
+        assert!(outbox.push(parcel(100)));
+        assert!(!outbox.push(parcel(1)));
+        assert!(!outbox.push(parcel(1)));
+        assert_eq!(take(&outbox), (Poll::Ready(Taken::Overflow), 0));
+    }
+
+    #[test]
+    fn what_waits_for_the_socket_counts_too() {
+        let outbox = Outbox::new(100, Budget::new(1_000_000));
+        outbox.set_backlog(80);
+        assert!(outbox.push(parcel(20)));
+        assert!(!outbox.push(parcel(1)));
+    }
+
+    #[test]
+    fn together_they_hold_no_more_than_the_budget() {
+        let budget = Budget::new(3 * QUANTUM);
+        let (one, two) = (Outbox::new(usize::MAX, Arc::clone(&budget)), Outbox::new(usize::MAX, Arc::clone(&budget)));
+        assert!(one.push(parcel(2 * QUANTUM)));
+        assert!(two.push(parcel(QUANTUM)));
+        assert_eq!(budget.used(), 3 * QUANTUM);
+        assert!(two.push(parcel(QUANTUM - 1)), "less than a quantum more is free");
+        assert!(!two.push(parcel(1)), "the greediest is the one to go");
+        assert_eq!(budget.used(), 2 * QUANTUM);
+        drop(one);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn little_memory_stays_after_a_burst() {
+        let outbox = Outbox::new(1_000_000, Budget::new(1_000_000));
+        for _ in 0..200 {
+            outbox.push(parcel(1));
+        }
+        let _ = take(&outbox);
+        assert!(outbox.state.lock().queue.capacity() <= KEPT_CAPACITY);
+    }
+}

