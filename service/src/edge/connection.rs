@@ -1,0 +1,399 @@
+//! The one task of a connection: it waits for the client, the outbox, the clock and what was started, gives each to the
+//! session, and carries out what the session asks for. It decides nothing. All that is queued leaves in one write.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Sleep;
+
+use super::actions;
+use super::admission::Admitted;
+use super::scratch::Scratch;
+use super::services::Services;
+use super::wire::{Event, Fault, Wire};
+use crate::auth::AuthError;
+use crate::clock::{Clock as _, Moment, Now};
+use crate::delivery::{Order, Parcel, Slot};
+use crate::hub::Membership;
+use crate::hub::outbox::{Outbox, Taken};
+use crate::hub::registry::Registration;
+use crate::ids::{RoomName, SessionId};
+use crate::protocol::close_code::CloseCode;
+use crate::protocol::framing;
+use crate::protocol::limits::CLIENT_FRAME_MAX_BYTES;
+use crate::protocol::server_frame::ServerFrame;
+use crate::rights::Grant;
+use crate::session::{Input, OpId, Outcome, Output, Session};
+
+/// How long a peer may take to answer our close frame, and the socket to take it.
+const CLOSE_WAIT: Duration = Duration::from_secs(3);
+/// Client frames handled before other connections get their turn.
+const FRAMES_PER_TURN: usize = 64;
+/// One delivery in this many is timed, by offset, so that no session pays for each of its messages.
+const TIMED_ONE_IN: u64 = 64;
+
+enum Finished {
+    /// An action of the session.
+    Action(OpId, Outcome, Option<Membership>),
+    /// The check of bans for credentials that came with the request.
+    Admission(Result<(Grant, Vec<RoomName>), AuthError>),
+}
+
+type Ops = FuturesUnordered<BoxFuture<'static, Finished>>;
+
+/// How far the connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// A close frame is on its way or was sent; until then the peer may answer.
+    Closing(Moment),
+}
+
+/// See the module. A future that ends with the connection.
+pub struct Connection<S> {
+    wire: Wire<S>,
+    session: Session,
+    services: Arc<Services>,
+    outbox: Arc<Outbox>,
+    /// Ascending by slot, few.
+    memberships: Vec<(Slot, Membership)>,
+    ops: Option<Box<Ops>>,
+    timer: Pin<Box<Sleep>>,
+    armed: Moment,
+    stage: Stage,
+    reason: &'static str,
+    registration: Option<Registration>,
+    counted_writes: u64,
+    timed: u64,
+    _admitted: Admitted,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Takes over an upgraded connection. With a `grant` the client is signed in once it is known not to be banned, and
+    /// joins `rooms`; without, it signs in by an `auth` frame.
+    #[must_use]
+    pub fn new(
+        stream: S,
+        early: &[u8],
+        services: Arc<Services>,
+        admitted: Admitted,
+        grant: Option<(Grant, Vec<RoomName>)>,
+    ) -> Self {
+        let now = services.clock.now();
+        let id = SessionId::from_bits(services.entropy.bits());
+        let session = Session::new(id, Arc::clone(&services.rules), now);
+        let outbox = services.hub.outbox();
+        let registration = services.hub.registry().register(Arc::clone(&outbox));
+        let armed = session.deadline();
+        let timer = Box::pin(tokio::time::sleep_until(services.clock.instant(armed)));
+        services.metrics.edge.sessions.inc();
+        let mut connection = Self {
+            wire: Wire::new(stream, early, CLIENT_FRAME_MAX_BYTES),
+            session,
+            outbox,
+            memberships: Vec::new(),
+            ops: None,
+            timer,
+            armed,
+            stage: Stage::Open,
+            reason: "gone",
+            counted_writes: 0,
+            timed: id.bits() % TIMED_ONE_IN,
+            _admitted: admitted,
+            registration: Some(registration),
+            services,
+        };
+        if let Some((grant, rooms)) = grant {
+            connection.check_ban(grant, rooms);
+        }
+        connection
+    }
+
+    fn check_ban(&mut self, grant: Grant, rooms: Vec<RoomName>) {
+        let services = Arc::clone(&self.services);
+        services.hub.registry().signed_in(self.registered(), &grant.user);
+        self.op(Box::pin(async move {
+            let checked = actions::not_banned(&services, &grant.user).await;
+            Finished::Admission(checked.map(|()| (grant, rooms)))
+        }));
+    }
+
+    fn registered(&self) -> usize {
+        self.registration.as_ref().map_or(usize::MAX, Registration::key)
+    }
+
+    fn op(&mut self, op: BoxFuture<'static, Finished>) {
+        self.ops.get_or_insert_with(Box::default).push(op);
+    }
+
+    /// One turn: everything that is ready, then one write. `Ready` when the connection is over.
+    fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
+        let now = self.services.clock.now();
+        if self.wire.is_blocked() {
+            let mut progress = false;
+            match self.wire.poll_flush(cx, &mut progress) {
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) => self.outbox.set_backlog(0),
+                Poll::Pending => self.outbox.set_backlog(self.wire.backlog()),
+            }
+            if progress {
+                // A peer that takes bytes is alive, however slowly it does.
+                self.session.handle(Input::Heard, now, &mut scratch.outputs);
+            }
+        }
+        if let Stage::Closing(until) = self.stage {
+            return self.closing(cx, scratch, until, now);
+        }
+        self.gather(cx, scratch, now);
+        if !scratch.frames.is_empty() {
+            if self.wire.send(cx, &scratch.frames).is_err() {
+                return Poll::Ready(());
+            }
+            self.count_writes(scratch.frames.len());
+            scratch.frames.clear();
+            if self.wire.is_blocked() {
+                self.outbox.set_backlog(self.wire.backlog());
+            }
+        }
+        if let Stage::Closing(until) = self.stage {
+            return self.closing(cx, scratch, until, now);
+        }
+        Poll::Pending
+    }
+
+    /// Gives the session everything that is ready. What it wants to send is left in `scratch.frames`.
+    fn gather(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Now) {
+        let mut frames_left = FRAMES_PER_TURN;
+        loop {
+            let mut idle = true;
+            while self.timer.as_mut().poll(cx).is_ready() {
+                self.give(Input::Tick, now, scratch);
+                self.rearm(true);
+                if self.stage != Stage::Open {
+                    return;
+                }
+            }
+            while let Some(Poll::Ready(Some(finished))) = self.ops.as_mut().map(|ops| ops.poll_next_unpin(cx)) {
+                idle = false;
+                self.finished(finished, now, scratch);
+                if self.stage != Stage::Open {
+                    return;
+                }
+            }
+            if self.ops.as_ref().is_some_and(|ops| ops.is_empty()) {
+                self.ops = None;
+            }
+            // While the socket is full nothing is read and nothing taken: the client slows itself down, and the outbox
+            // fills up to its limit.
+            if self.wire.is_blocked() {
+                if self.outbox.poll_overflow(cx).is_ready() {
+                    self.give(Input::Overflow, now, scratch);
+                }
+                return;
+            }
+            match self.outbox.poll_take(cx, &mut scratch.parcels) {
+                Poll::Ready(Taken::Parcels) => {
+                    idle = false;
+                    let mut parcels = std::mem::take(&mut scratch.parcels);
+                    for parcel in parcels.drain(..) {
+                        self.give(Input::Parcel(parcel), now, scratch);
+                    }
+                    scratch.parcels = parcels;
+                }
+                Poll::Ready(Taken::Overflow) => self.give(Input::Overflow, now, scratch),
+                Poll::Pending => {}
+            }
+            if self.stage != Stage::Open {
+                return;
+            }
+            if self.session.wants_input()
+                && let Poll::Ready(event) = self.wire.poll_event(cx, &mut scratch.read, &mut scratch.frames)
+            {
+                idle = false;
+                self.event(event, now, scratch);
+                frames_left -= 1;
+            }
+            if self.stage != Stage::Open || idle {
+                return;
+            }
+            if frames_left == 0 {
+                cx.waker().wake_by_ref();
+                return;
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event, now: Now, scratch: &mut Scratch) {
+        match event {
+            Event::Text(text) => {
+                self.services.metrics.edge.frames_received.inc();
+                self.give(Input::Text(&text), now, scratch);
+            }
+            Event::Binary(_) => self.give(Input::Binary, now, scratch),
+            Event::Heard => self.give(Input::Heard, now, scratch),
+            // The engine has put its answer into the frames already.
+            Event::Closed => self.begin_closing("peer", now, Duration::ZERO),
+            Event::Gone => self.begin_closing("gone", now, Duration::ZERO),
+            Event::Broken(fault) => {
+                let code = match fault {
+                    Fault::Malformed => CloseCode::Malformed,
+                    Fault::NotUtf8 => CloseCode::NotUtf8,
+                    Fault::TooBig => CloseCode::TooBig,
+                };
+                self.give(Input::Parcel(Parcel::Order(Order::Close(code))), now, scratch);
+            }
+        }
+    }
+
+    fn finished(&mut self, finished: Finished, now: Now, scratch: &mut Scratch) {
+        match finished {
+            Finished::Action(op, outcome, membership) => {
+                if let Some((slot, membership)) = membership.map(|m| (m.slot(), m))
+                    && self.session.has_joined(slot)
+                {
+                    self.memberships.push((slot, membership));
+                }
+                self.give(Input::Done(op, outcome), now, scratch);
+            }
+            Finished::Admission(Ok((grant, rooms))) => self.give(Input::SignedIn { grant, rooms }, now, scratch),
+            Finished::Admission(Err(error)) => {
+                let code = match error {
+                    AuthError::Banned => CloseCode::Banned,
+                    _ => CloseCode::Restart,
+                };
+                self.give(Input::Parcel(Parcel::Order(Order::Close(code))), now, scratch);
+            }
+        }
+    }
+
+    /// One input, and everything that follows from it.
+    fn give(&mut self, input: Input<'_>, now: Now, scratch: &mut Scratch) {
+        self.session.handle(input, now, &mut scratch.outputs);
+        let mut outputs = std::mem::take(&mut scratch.outputs);
+        for output in outputs.drain(..) {
+            self.carry_out(output, now, scratch);
+        }
+        scratch.outputs = outputs;
+        self.rearm(false);
+    }
+
+    fn carry_out(&mut self, output: Output, now: Now, scratch: &mut Scratch) {
+        let frames = &mut scratch.frames;
+        match output {
+            Output::Forward(run, after) => {
+                let ready = run.frames_after(after);
+                frames.extend_from_slice(ready);
+                let edge = &self.services.metrics.edge;
+                edge.delivered.inc_by(run.last() - after.max(run.first() - 1));
+                if run.last() % TIMED_ONE_IN == self.timed {
+                    let late = now.wall_ms.saturating_sub(run.published_ms());
+                    edge.delivery.0.observe(Duration::from_millis(late).as_secs_f64());
+                }
+            }
+            Output::Ephemeral(frame) => frames.extend_from_slice(&frame),
+            Output::Reply(frame) => {
+                if let ServerFrame::Error { code, .. } = &frame {
+                    self.services.metrics.edge.errors.get_or_create(&[("code", code.as_str())]).inc();
+                }
+                framing::put_text(frames, &frame.encode());
+            }
+            Output::Ping => framing::put_ping(frames),
+            Output::Start(op, action) => {
+                let (services, outbox) = (Arc::clone(&self.services), Arc::clone(&self.outbox));
+                let registered = self.registered();
+                self.op(Box::pin(async move {
+                    let (outcome, membership) = actions::perform(services, outbox, registered, action).await;
+                    Finished::Action(op, outcome, membership)
+                }));
+            }
+            Output::Signal { log, frame, kind } => self.services.backplane.broadcast(&log, frame, kind),
+            Output::Leave { slot, asked } => {
+                if let Ok(index) = self.memberships.binary_search_by_key(&slot, |(slot, _)| *slot) {
+                    let (_, membership) = self.memberships.remove(index);
+                    if asked {
+                        membership.leave_now();
+                    }
+                }
+            }
+            Output::Close(code) => {
+                framing::put_close(frames, Some((code.number(), code.reason())));
+                self.begin_closing(code.reason(), now, CLOSE_WAIT);
+            }
+        }
+    }
+
+    /// From here on the session is over for everybody else; only the close handshake is left.
+    fn begin_closing(&mut self, reason: &'static str, now: Now, wait: Duration) {
+        if self.stage != Stage::Open {
+            return;
+        }
+        self.reason = reason;
+        self.stage = Stage::Closing(now.mono + wait);
+        self.memberships = Vec::new();
+        self.ops = None;
+        self.registration = None;
+        self.armed = now.mono + CLOSE_WAIT;
+        self.timer.as_mut().reset(self.services.clock.instant(self.armed));
+    }
+
+    /// Flushes, then waits for the peer's close or end, so that our close frame is not lost to a reset.
+    fn closing(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, until: Moment, now: Now) -> Poll<()> {
+        let waiting = until > now.mono || self.wire.is_blocked();
+        if !waiting || self.timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        loop {
+            scratch.frames.clear();
+            match self.wire.poll_event(cx, &mut scratch.read, &mut scratch.frames) {
+                Poll::Ready(Event::Closed | Event::Gone | Event::Broken(_)) => return Poll::Ready(()),
+                Poll::Ready(_) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// The timer follows the session's deadline: always when it is earlier, lazily (once it fires) when it is later.
+    fn rearm(&mut self, fired: bool) {
+        if self.stage != Stage::Open {
+            return;
+        }
+        let deadline = self.session.deadline();
+        if fired || deadline < self.armed {
+            self.armed = deadline;
+            self.timer.as_mut().reset(self.services.clock.instant(deadline));
+        }
+    }
+
+    fn count_writes(&mut self, bytes: usize) {
+        let edge = &self.services.metrics.edge;
+        edge.socket_writes.inc_by(self.wire.writes() - self.counted_writes);
+        edge.socket_bytes.inc_by(bytes as u64);
+        self.counted_writes = self.wire.writes();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = Scratch::borrow();
+        let turned = self.turn(cx, &mut scratch);
+        scratch.give_back();
+        turned
+    }
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        let edge = &self.services.metrics.edge;
+        edge.sessions.dec();
+        edge.closed.get_or_create(&[("reason", self.reason)]).inc();
+    }
+}
