@@ -28,6 +28,8 @@ pub(super) struct Board {
     pub(super) publishing: AtomicBool,
     tops: Vec<Mutex<Top>>,
     fatal: Mutex<Option<String>>,
+    /// Ctrl-C was pressed once.
+    pub(super) interrupted: AtomicBool,
 }
 
 #[derive(Default)]
@@ -62,6 +64,7 @@ impl Board {
             publishing: AtomicBool::new(false),
             tops: (0..rooms).map(|_| Mutex::default()).collect(),
             fatal: Mutex::default(),
+            interrupted: AtomicBool::new(false),
         }
     }
 

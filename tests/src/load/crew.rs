@@ -2,6 +2,7 @@
 //! tallies added up. Also the progress line, because it is drawn while waiting.
 
 use std::io::{self, IsTerminal, Write};
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::task::TaskTracker;
 
 use super::arguments::Common;
 use super::board::{Board, Totals};
@@ -40,7 +42,7 @@ pub(super) enum CrewFault {
 pub(super) enum Waited {
     Met,
     TimedOut,
-    /// Ctrl-C; the second one ends the process.
+    /// Ctrl-C: what was seen so far is reported.
     Interrupted,
 }
 
@@ -51,6 +53,7 @@ pub(super) struct Crew {
     orders: Vec<mpsc::Sender<Order>>,
     threads: Vec<JoinHandle<io::Result<Tally>>>,
     progress: Progress,
+    _interrupts: TaskTracker,
 }
 
 impl Crew {
@@ -71,6 +74,7 @@ impl Crew {
             orders: Vec::new(),
             threads: Vec::new(),
             progress: Progress::new(common.output.progress),
+            _interrupts: watch_interrupts(&board),
         };
         for number in 0..common.threads {
             let (orders, receiver) = mpsc::channel(ORDERS);
@@ -106,8 +110,7 @@ impl Crew {
         let deadline = sleep(patience);
         let mut tick = interval(LOOK_AGAIN);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let interrupt = tokio::signal::ctrl_c();
-        tokio::pin!(interrupt, deadline);
+        tokio::pin!(deadline);
         loop {
             if met(&self.board) {
                 return Ok(Waited::Met);
@@ -118,8 +121,10 @@ impl Crew {
             if self.threads.iter().any(JoinHandle::is_finished) {
                 return Err(CrewFault::Died);
             }
+            if self.board.interrupted.load(Relaxed) {
+                return Ok(Waited::Interrupted);
+            }
             tokio::select! {
-                _ = &mut interrupt => return Ok(Waited::Interrupted),
                 () = &mut deadline => return Ok(if met(&self.board) { Waited::Met } else { Waited::TimedOut }),
                 _ = tick.tick() => self.progress.draw(phase, self.sessions, &self.board),
             }
@@ -159,6 +164,19 @@ impl Crew {
         }
         Ok(all)
     }
+}
+
+/// The first Ctrl-C ends the run early, with its report; the second ends the process.
+fn watch_interrupts(board: &Arc<Board>) -> TaskTracker {
+    let (tasks, board) = (TaskTracker::new(), Arc::clone(board));
+    tasks.spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            if board.interrupted.swap(true, Relaxed) {
+                process::exit(130);
+            }
+        }
+    });
+    tasks
 }
 
 /// One line on standard error that shows the run is alive.

@@ -117,18 +117,28 @@ pub(super) async fn idle(job: Idle) -> Result<Outcome, MeasureFault> {
     prepare(&job.common, job.common.plan.shape.sessions)?;
     let mut stage = Stage::begin(job.common).await?;
     let (sessions, memberships) = (stage.sessions(), stage.common.plan.memberships() as u64);
+    let wanted_exchanges = match job.exchange {
+        // A session that is in no room has nothing to chat to.
+        Exchange::Chat => sessions.min(memberships),
+        Exchange::Ping => sessions,
+        Exchange::None => 0,
+    };
     let exchange = match job.exchange {
         Exchange::Chat => {
-            // A session that is in no room has nothing to chat to.
-            let able = sessions.min(memberships);
             stage.crew.order(|| Order::ExchangeChat).await?;
-            stage.crew.wait("exchange", stage.common.grace, |board| board.acked.load(Relaxed) >= able).await?;
+            stage
+                .crew
+                .wait("exchange", stage.common.grace, |board| board.acked.load(Relaxed) >= wanted_exchanges)
+                .await?;
             stage.crew.settle(stage.common.grace).await?;
             ("chat", stage.crew.board.acked.load(Relaxed))
         }
         Exchange::Ping => {
             stage.crew.order(|| Order::ExchangePing).await?;
-            stage.crew.wait("exchange", stage.common.grace, |board| board.exchanged.load(Relaxed) >= sessions).await?;
+            stage
+                .crew
+                .wait("exchange", stage.common.grace, |board| board.exchanged.load(Relaxed) >= wanted_exchanges)
+                .await?;
             ("ping", stage.crew.board.exchanged.load(Relaxed))
         }
         Exchange::None => ("none", 0),
@@ -156,7 +166,7 @@ pub(super) async fn idle(job: Idle) -> Result<Outcome, MeasureFault> {
         stage.crew.wait("settling", REST, |_| false).await?;
         stage.remember("after a burst")?;
     }
-    let whole = broadcast.received == memberships;
+    let whole = broadcast.received == memberships && idle.exchanged >= wanted_exchanges;
     let mut outcome = stage
         .end("idle", |report| {
             report.idle = Some(idle);
@@ -267,8 +277,8 @@ impl Stage {
             self.remarks.push(format!("{} of {wanted} sessions were not connected at the end", wanted - present));
         }
         if tally.errors.contains_key("rate_limited") {
-            let remark = "the server limits messages per session: raise PARLEY_MESSAGES_PER_SECOND and \
-                PARLEY_MESSAGES_BURST there, or use more publishers";
+            let remark = "the server limits messages per session: start it with PARLEY_MESSAGES_PER_SECOND=0 \
+                (no limit), or use more publishers";
             self.remarks.push(remark.into());
         }
         let urls = self.common.targets.iter().map(ToString::to_string).collect();

@@ -2,19 +2,20 @@
 //! every frame. A pure state machine: frames and times go in, frames to send and `Cue`s come out; sockets and timers are
 //! the business of `attend.rs`. It outlives its connections, which is what makes it resume.
 
-use std::collections::VecDeque;
 use std::mem;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::chat::{chat_json, frame_bytes, read_due, read_message, write_frame};
+use super::chat::{frame_bytes, read_due, read_message, write_frame};
 use super::offsets::{Seen, Track};
 use super::reply::{Asked, Reply};
 use super::tally::count;
 use super::world::World;
 
-/// Un-acked publishes a session keeps; beyond it, what falls due is skipped and counted.
-const MOST_UNACKED: usize = 10_000;
+mod publishing;
+
+use publishing::Outgoing;
+
 /// Wait before repeating what the server could not do, when it names no time, in milliseconds.
 const RETRY_MS: u64 = 250;
 
@@ -60,21 +61,6 @@ struct Membership {
     track: Track,
 }
 
-#[derive(Clone, Copy)]
-struct Pending {
-    number: u64,
-    room: usize,
-    due: u64,
-}
-
-#[derive(Default)]
-struct Outgoing {
-    unacked: VecDeque<Pending>,
-    next_number: u64,
-    next_room: usize,
-    held_until: u64,
-}
-
 /// The state of one session.
 pub(super) struct Seat {
     pub(super) index: usize,
@@ -116,11 +102,6 @@ impl Seat {
     /// The first room of this session, if it has one.
     pub(super) fn first_room(&self) -> Option<usize> {
         self.memberships.first().map(|membership| membership.room)
-    }
-
-    /// Nothing published is waiting for its answer.
-    pub(super) fn all_acked(&self) -> bool {
-        self.outgoing.as_ref().is_none_or(|outgoing| outgoing.unacked.is_empty()) && self.todo.is_empty()
     }
 
     /// Messages of its rooms, as far as acks tell of them, that never came.
@@ -173,59 +154,6 @@ impl Seat {
                 Todo::Say { room, count, due } => (0..count).for_each(|_| self.publish(room, due, out, world)),
                 Todo::TopUp => self.top_up(out, world),
             }
-        }
-    }
-
-    /// Messages that fell due, to the next of the session's rooms; `false` when too much is waiting already.
-    pub(super) fn publish_next(&mut self, due: u64, count: u32) -> bool {
-        let outgoing = self.outgoing.get_or_insert_default();
-        let next = self.memberships.get(outgoing.next_room % self.memberships.len().max(1));
-        let Some(membership) = next.filter(|_| self.todo.len() < MOST_UNACKED) else { return false };
-        outgoing.next_room += 1;
-        self.todo.push(Todo::Say { room: membership.room, count, due });
-        true
-    }
-
-    fn top_up(&mut self, out: &mut Vec<u8>, world: &mut World) {
-        if self.memberships.is_empty() {
-            return;
-        }
-        let (window, burst) = (world.habits.inflight.max(world.habits.burst), world.habits.burst);
-        loop {
-            let outgoing = self.outgoing.get_or_insert_default();
-            if !world.board.publishing.load(Relaxed)
-                || outgoing.held_until > world.now
-                || outgoing.unacked.len() + burst > window
-            {
-                return;
-            }
-            let room = self.memberships[outgoing.next_room % self.memberships.len()].room;
-            outgoing.next_room += 1;
-            (0..burst).for_each(|_| self.publish(room, world.now, out, world));
-        }
-    }
-
-    fn publish(&mut self, room: usize, due: u64, out: &mut Vec<u8>, world: &mut World) {
-        let outgoing = self.outgoing.get_or_insert_default();
-        if outgoing.unacked.len() >= MOST_UNACKED {
-            world.tally.skipped += 1;
-            return;
-        }
-        let number = outgoing.next_number;
-        outgoing.next_number += 1;
-        outgoing.unacked.push_back(Pending { number, room, due });
-        write_frame(out, 1, &chat_json(&world.plan, self.index, room, number, due), &mut world.entropy);
-        world.tally.published += 1;
-        world.board.published.fetch_add(1, Relaxed);
-    }
-
-    /// Repeats one un-acked publish, or all of them, in the order in which they were sent first.
-    fn repeat(&mut self, number: Option<u64>, out: &mut Vec<u8>, world: &mut World) {
-        let Some(outgoing) = &self.outgoing else { return };
-        for pending in outgoing.unacked.iter().filter(|pending| number.is_none_or(|number| number == pending.number)) {
-            let json = chat_json(&world.plan, self.index, pending.room, pending.number, pending.due);
-            write_frame(out, 1, &json, &mut world.entropy);
-            world.tally.repeated += 1;
         }
     }
 
@@ -338,6 +266,8 @@ impl Seat {
                         world.tally.latency.record_ns(world.now.saturating_sub(due));
                     }
                 }
+                let behind = offset.saturating_sub(membership.track.last());
+                world.board.holes.fetch_add(behind, Relaxed);
                 membership.track.must_have_reached(offset);
             }
             Standing::Away => {
@@ -380,29 +310,6 @@ impl Seat {
         world.tally.told_lost += membership.track.told_gap(reply.offset.unwrap_or(0));
         if let Some(epoch) = epoch {
             membership.epoch = epoch;
-        }
-    }
-
-    fn answered(&mut self, asked: Asked, world: &mut World) {
-        if self.settle(asked) {
-            world.tally.acked += 1;
-            world.board.acked.fetch_add(1, Relaxed);
-            self.go_on(world);
-        }
-    }
-
-    fn go_on(&mut self, world: &World) {
-        if world.habits.saturate && world.plan.publishes(self.index) && !self.todo.contains(&Todo::TopUp) {
-            self.todo.push(Todo::TopUp);
-        }
-    }
-
-    /// Takes a publish off the list of those without an answer.
-    fn settle(&mut self, asked: Asked) -> bool {
-        let (Asked::Publish(number), Some(outgoing)) = (asked, &mut self.outgoing) else { return false };
-        match outgoing.unacked.iter().position(|pending| pending.number == number) {
-            Some(at) => outgoing.unacked.remove(at).is_some(),
-            None => false,
         }
     }
 

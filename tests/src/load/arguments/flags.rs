@@ -16,8 +16,8 @@ Examples:
   What a bare send costs on this machine:
     parley-load floor --sockets 1000 --size 204
 
-A server takes 20 messages a second from a session unless told otherwise: start it with PARLEY_MESSAGES_PER_SECOND and
-PARLEY_MESSAGES_BURST above what one publisher sends. Exit code: 0 all is well, 1 messages were missing, repeated or out
+A server takes 20 messages a second from a session unless told otherwise: start it with PARLEY_MESSAGES_PER_SECOND=0
+(no limit) to measure more. Exit code: 0 all is well, 1 messages were missing, repeated or out
 of order, or sessions did not connect, 2 the run could not be made. How to size a cluster with it: tests/LOAD.md.";
 
 /// The command line.
