@@ -1,9 +1,14 @@
 //! The port that turns credentials into a grant. It does not decide what a grant allows; see `rights.rs`.
 
+pub mod keys;
+
 pub mod jwks;
 pub mod open;
 pub mod origin;
 pub mod token;
+
+#[cfg(test)]
+mod fixtures;
 
 use futures_util::future::BoxFuture;
 
@@ -37,8 +42,8 @@ pub enum AuthError {
 
 /// Decides who a client is.
 ///
-/// Guarantees: the same credentials give the same user; a grant's expiry is the token's `exp`; nothing about the
-/// credentials is logged.
+/// Guarantees: the same credentials give the same user; a grant's expiry is the token's `exp` plus the leeway with
+/// which it is accepted, so that both checks agree; nothing about the credentials is logged.
 pub trait Auth: Send + Sync {
     /// Checks credentials. Cancel-safe: nothing is kept.
     fn authenticate<'a>(&'a self, credentials: Credentials<'a>) -> BoxFuture<'a, Result<Grant, AuthError>>;

@@ -1,22 +1,51 @@
 //! Parley's service: a chat that scales like a stateless Deployment.
 //!
-//! The modules in reading order, which is the order of their layers: a file names only what stands above it.
+//! The modules in reading order, which is the order of their layers: a file names only what stands above it. What each
+//! one does is its first line; `ARCHITECTURE.md` tells the whole.
 
-// Layer 0: words.
-pub mod clock;
-pub mod entropy;
+// Words.
 pub mod ids;
+
+pub mod clock;
+
+pub mod entropy;
+
 pub mod message;
-// Layer 1: contracts.
-pub mod delivery;
-pub mod metrics;
+
+// Contracts: the wire, the settings, the counters.
 pub mod protocol;
+
 pub mod rights;
-// Layer 2: the session, and the ports that it and the hub speak to.
-pub mod auth;
+
+pub mod delivery;
+
+pub mod config;
+
+pub mod metrics;
+
+pub mod tracing_context;
+
+// The ports, each with its implementations below it.
 pub mod backplane;
-pub mod directory;
+
 pub mod presence;
+
+pub mod directory;
+
+pub mod auth;
+
+// One client's session, pure.
 pub mod session;
-// Layer 3: local fan-out.
+
+// Local fan-out.
 pub mod hub;
+
+// The rim: sockets, HTTP, logs.
+pub mod drain;
+
+pub mod edge;
+
+pub mod telemetry;
+
+// Where everything is put together.
+pub mod server;
