@@ -4,7 +4,6 @@ pub mod keys;
 
 pub mod jwks;
 pub mod open;
-pub mod origin;
 pub mod token;
 
 #[cfg(test)]

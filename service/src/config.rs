@@ -6,7 +6,6 @@
 mod check;
 mod cli;
 mod fault;
-mod origin;
 mod parse;
 mod reader;
 mod secret;
@@ -33,11 +32,11 @@ use self::{
 };
 pub use self::{
     fault::{Fault, Faults, Source},
-    origin::{AllowedOrigins, Origin, OriginPattern},
     reader::EffectiveSettings,
     secret::Secret,
     vars::{ProcessVars, Vars, process_args},
 };
+use crate::origin::OriginPolicy;
 
 /// What one command line asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,7 +78,7 @@ pub struct Config {
     /// Key of the server API, printable ASCII; `None` switches the API off.
     pub api_key: Option<Secret>,
     /// Pages that may connect.
-    pub allowed_origins: AllowedOrigins,
+    pub allowed_origins: OriginPolicy,
     /// Name of the cookie that a client drops before it connects elsewhere.
     pub affinity_cookie: Option<String>,
     /// The drain window; zero hands all sessions over at once.

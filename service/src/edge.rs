@@ -5,6 +5,7 @@ pub mod accept;
 mod actions;
 pub mod admin;
 pub mod admission;
+pub mod api;
 pub mod connection;
 pub mod problem;
 pub mod public;

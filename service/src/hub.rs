@@ -85,12 +85,19 @@ pub struct Membership {
     hub: Arc<Hub>,
     room: Arc<Room>,
     key: usize,
+    slot: Slot,
     /// For presence; rooms only.
     user: Option<UserId>,
     asked: bool,
 }
 
 impl Membership {
+    /// The slot it was joined under.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
     /// Leaves because the user asked for it: presence need not wait for a resume elsewhere.
     pub fn leave_now(mut self) {
         self.asked = true;
@@ -247,7 +254,7 @@ impl Hub {
             }
         };
         self.metrics.members.inc();
-        let mut membership = Membership { hub: Arc::clone(self), room, key, user: None, asked: false };
+        let mut membership = Membership { hub: Arc::clone(self), room, key, slot, user: None, asked: false };
         let room = &membership.room;
         if !room.opening.initialized() {
             let open = async || {

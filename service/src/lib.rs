@@ -19,6 +19,8 @@ pub mod rights;
 
 pub mod delivery;
 
+pub mod origin;
+
 pub mod config;
 
 pub mod metrics;

@@ -1,2 +1,77 @@
-//! x
-fn main() {}
+//! The process: arguments, logs, signals, exit codes. Everything else is in the library.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use parley_service::config::{Config, Invocation, ProcessVars, process_args};
+use parley_service::protocol::reference;
+use parley_service::server::Server;
+use parley_service::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The settings are wrong.
+const EXIT_USAGE: u8 = 2;
+/// A second signal ended the drain.
+const EXIT_INTERRUPTED: i32 = 130;
+
+fn main() -> ExitCode {
+    let loaded = match Config::load(&ProcessVars, &process_args()) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match loaded.invocation {
+        Invocation::Print(text) => print!("{text}"),
+        Invocation::ShowConfig(settings) => print!("{settings}"),
+        Invocation::Protocol => print!("{}", reference::render()),
+        Invocation::OpenApi => print!("{}", parley_service::edge::api::document()),
+        Invocation::Serve(config) => {
+            if let Err(error) = serve(&config, &loaded.warnings) {
+                eprintln!("parley: {error:#}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn serve(config: &Config, warnings: &[String]) -> anyhow::Result<()> {
+    let telemetry = telemetry::init(&config.log, &config.server_id, config.traces.as_ref())?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    let served = runtime.block_on(async {
+        let server = Server::from_config(config).await?;
+        let (public, admin) = (server.address()?, server.admin_address()?);
+        tracing::info!(url = %format_args!("http://{public}/"), admin = %format_args!("http://{admin}/"), "listening");
+        let stop = CancellationToken::new();
+        let signals = stop_on_signals(stop.clone())?;
+        tokio::select! {
+            () = server.run(stop) => {}
+            () = signals => std::process::exit(EXIT_INTERRUPTED),
+        }
+        tracing::info!("stopped");
+        anyhow::Ok(())
+    });
+    telemetry.shutdown();
+    served
+}
+
+/// The first SIGTERM or SIGINT begins the drain; the returned future ends at the second.
+fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            stop.cancel();
+        }
+        tracing::warn!("second signal: exiting at once");
+    })
+}

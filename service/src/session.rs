@@ -320,6 +320,12 @@ impl Session {
         self.grant.as_ref().map(|grant| &grant.user)
     }
 
+    /// Whether the membership of this slot is still wanted.
+    #[must_use]
+    pub fn has_joined(&self, slot: Slot) -> bool {
+        self.rooms.binary_search_by_key(&slot, |joined| joined.slot).is_ok()
+    }
+
     /// Whether another frame of the client may be given: not while a sign-in is being checked, nor while more publishes
     /// wait than the session may hold. The socket is then not read, which slows the client down instead of losing.
     #[must_use]

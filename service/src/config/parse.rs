@@ -12,7 +12,8 @@ use std::{
 
 use tracing_subscriber::EnvFilter;
 
-use super::{AllowedOrigins, LogFormat, OriginPattern, Secret, table::Spec};
+use super::{LogFormat, Secret, table::Spec};
+use crate::origin::OriginPolicy;
 
 /// Schemes of `PARLEY_REDIS_URL`.
 const REDIS_SCHEMES: [&str; 8] = [
@@ -136,16 +137,10 @@ pub(super) fn api_key(_: &Spec, text: &str) -> Result<Option<Secret>, String> {
     Ok(Some(Secret::new(text)))
 }
 
-pub(super) fn origins(_: &Spec, text: &str) -> Result<AllowedOrigins, String> {
-    match text.trim() {
-        "" => return Ok(AllowedOrigins::SameOrigin),
-        "*" => return Ok(AllowedOrigins::Any),
-        _ => {}
-    }
-    let patterns: Option<Vec<_>> = text.split(',').map(|entry| OriginPattern::parse(entry.trim())).collect();
-    let remedy =
-        || "give origins such as https://chat.example.com,https://*.example.com (no path), or * alone".to_owned();
-    patterns.map(AllowedOrigins::List).ok_or_else(remedy)
+pub(super) fn origins(_: &Spec, text: &str) -> Result<OriginPolicy, String> {
+    OriginPolicy::parse(text).map_err(|faults| {
+        format!("give origins such as https://chat.example.com,https://*.example.com, or * alone: {faults}")
+    })
 }
 
 pub(super) fn seconds(spec: &Spec, text: &str) -> Result<Duration, String> {

@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use super::{AllowedOrigins, LogFormat, Secret, parse};
+use super::{LogFormat, Secret, parse};
+use crate::origin::OriginPolicy;
 
 /// What a setting is to people: everything but its type.
 #[derive(Debug, Clone, Copy)]
@@ -171,7 +172,7 @@ settings! {
     API_KEY: Option<Secret> = Setting::new(SIGN_IN, "api-key", "TEXT", "", parse::api_key,
         "Key of the server API: at least 16 letters, digits or signs.").secret().default_words("the server API is off");
 
-    ALLOWED_ORIGINS: AllowedOrigins = Setting::new(BROWSERS, "allowed-origins", "LIST", "", parse::origins,
+    ALLOWED_ORIGINS: OriginPolicy = Setting::new(BROWSERS, "allowed-origins", "LIST", "", parse::origins,
         "Pages that may connect: https://chat.example.com,https://*.example.com or * for every page.")
         .default_words("same origin");
     AFFINITY_COOKIE: Option<String> = Setting::new(BROWSERS, "affinity-cookie", "NAME", "", parse::cookie_name,

@@ -62,7 +62,7 @@ fn nothing_given_means_the_documented_defaults() {
         backplane: BackplaneChoice::Memory,
         auth: AuthConfig { mode: AuthMode::Open },
         api_key: None,
-        allowed_origins: AllowedOrigins::SameOrigin,
+        allowed_origins: crate::origin::OriginPolicy::SameOrigin,
         affinity_cookie: None,
         drain: Duration::from_secs(30),
         admission: AdmissionConfig { max_connections: None, max_handshakes_per_second: None },
@@ -132,8 +132,8 @@ fn each_kind_of_value_is_read_as_it_is_meant() {
     };
     assert_eq!(config.auth.mode, AuthMode::Token(token));
     assert_eq!(config.api_key, Some(Secret::new("abcdefghijklmnop")));
-    let origins = ["https://chat.example.com", "https://*.example.org"].map(OriginPattern::parse);
-    assert_eq!(config.allowed_origins, AllowedOrigins::List(origins.into_iter().flatten().collect()));
+    let origins = crate::origin::OriginPolicy::parse("https://chat.example.com,https://*.example.org");
+    assert_eq!(Ok(config.allowed_origins), origins);
     assert_eq!(config.affinity_cookie.as_deref(), Some("stick"));
     assert_eq!(config.admission.max_connections, NonZeroUsize::new(1000));
     assert_eq!((config.limits.message_bytes, config.limits.outbox_bytes), (4096, 100_000));

@@ -7,7 +7,6 @@ use tokio_util::task::TaskTracker;
 
 use super::admission::Admission;
 use crate::auth::Auth;
-use crate::auth::origin::OriginPolicy;
 use crate::backplane::Backplane;
 use crate::clock::SystemClock;
 use crate::directory::Directory;
@@ -17,6 +16,7 @@ use crate::hub::Hub;
 use crate::hub::attendance::Attendance;
 use crate::ids::ServerId;
 use crate::metrics::Metrics;
+use crate::origin::OriginPolicy;
 use crate::presence::Presence;
 use crate::session::SessionRules;
 

@@ -1,0 +1,49 @@
+//! The public address: `/ws`, `/health`, `/instance`, and what other files add. Probes and metrics are not here.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use axum::{Json, Router};
+use serde_json::json;
+
+use super::problem::Problem;
+use super::services::Services;
+use super::upgrade;
+use crate::drain::Health;
+
+/// All public routes.
+#[must_use]
+pub fn router(services: Arc<Services>) -> Router {
+    Router::new()
+        .route("/", get(welcome))
+        .route("/ws", any(upgrade::ws))
+        .route("/health", get(health))
+        .route("/instance", get(instance))
+        .fallback(not_found)
+        .with_state(services)
+}
+
+async fn welcome(State(services): State<Arc<Services>>) -> Response {
+    let text = format!(
+        "Parley, instance {}\n\nChat at /ws with any WebSocket client, for example:\n  websocat 'ws://HOST/ws?user=alice&room=general'\n",
+        services.server_id
+    );
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
+
+async fn health(State(services): State<Arc<Services>>) -> Response {
+    let health = services.drain.health();
+    let status = if health == Health::Ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(json!({ "status": health.as_str() }))).into_response()
+}
+
+async fn instance(State(services): State<Arc<Services>>) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "server_id": services.server_id }))).into_response()
+}
+
+async fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "nothing is here; the chat is at /ws")
+}

@@ -1,0 +1,334 @@
+//! The composition root: the only place that knows every part. Binds, then serves until told to stop, then drains.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Auth;
+use crate::auth::open::OpenAuth;
+use crate::backplane::memory::{MemoryBroker, MemoryConfig};
+use crate::backplane::{Arrivals, Backplane};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::delivery::Order;
+use crate::directory::memory::MemoryDirectory;
+use crate::directory::{Directory, InstanceRecord};
+use crate::drain::{self, Drain};
+use crate::edge::admission::Admission;
+use crate::edge::services::Services;
+use crate::edge::{accept, admin, public};
+use crate::entropy::{Entropy, SystemEntropy};
+use crate::hub::attendance::Attendance;
+use crate::hub::{Hub, HubParts, control};
+use crate::ids::ServerId;
+use crate::metrics::Metrics;
+use crate::presence::Presence;
+use crate::presence::memory::MemoryPresence;
+use crate::protocol::limits::Limits;
+use crate::session::SessionRules;
+
+/// How often an instance describes itself to the others.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
+/// How often the embedded backplane lets go of what is too old.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How long connections may take to end after the drain window.
+const LAST_CLOSES: Duration = Duration::from_secs(6);
+
+/// What an instance stands on: the ports. Made from a `Config`, or by a test.
+pub struct Ports {
+    /// Where logs live.
+    pub backplane: Arc<dyn Backplane>,
+    /// What it brings.
+    pub arrivals: Arrivals,
+    /// Who is where.
+    pub presence: Arc<dyn Presence>,
+    /// Rooms, instances, bans.
+    pub directory: Arc<dyn Directory>,
+    /// Who is who.
+    pub auth: Arc<dyn Auth>,
+    /// Time.
+    pub clock: Arc<SystemClock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// Why an instance cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; is another process using it?")]
+    Bind {
+        /// Which one.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The server's name breaks the rules of names.
+    #[error("PARLEY_SERVER_ID: {0}")]
+    ServerId(#[from] crate::ids::NameError),
+    /// The keys for sign-in cannot be used.
+    #[error("sign-in cannot be set up: {0}")]
+    Auth(String),
+}
+
+/// The embedded backplane, shared by all instances that are made from it.
+pub struct Embedded {
+    broker: Arc<MemoryBroker>,
+    presence: Arc<MemoryPresence>,
+    directory: Arc<MemoryDirectory>,
+    clock: Arc<SystemClock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Embedded {
+    /// An empty one with the retention of `config`.
+    #[must_use]
+    pub fn new(config: &Config, clock: Arc<SystemClock>, entropy: Arc<dyn Entropy>) -> Self {
+        let memory = MemoryConfig {
+            history_messages: config.history.messages,
+            history_age: config.history.age,
+            total_bytes: config.history.total_bytes,
+            key_window: Duration::from_secs(300),
+        };
+        let shared: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
+        let broker = MemoryBroker::new(memory, shared, Arc::clone(&entropy));
+        let presence = MemoryPresence::new(Arc::clone(&broker));
+        let directory = MemoryDirectory::new(Arc::clone(&broker));
+        Self { broker, presence, directory, clock, entropy }
+    }
+
+    /// The ports of one instance on it.
+    #[must_use]
+    pub fn ports(&self, server_id: ServerId, auth: Arc<dyn Auth>) -> Ports {
+        let (backplane, arrivals) = self.broker.instance(server_id);
+        Ports {
+            backplane,
+            arrivals,
+            presence: self.presence.instance(),
+            directory: Arc::clone(&self.directory) as Arc<dyn Directory>,
+            auth,
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+        }
+    }
+
+    /// Lets go of what is too old, until stopped.
+    pub async fn sweep(self, stop: CancellationToken) {
+        let mut every = tokio::time::interval(SWEEP_EVERY);
+        while stop.run_until_cancelled(every.tick()).await.is_some() {
+            self.broker.sweep();
+        }
+    }
+}
+
+/// An instance whose addresses are bound and known.
+pub struct Server {
+    services: Arc<Services>,
+    arrivals: Arrivals,
+    public: TcpListener,
+    admin: TcpListener,
+    drain_window: Duration,
+    /// Tasks besides the connections.
+    tasks: TaskTracker,
+    /// Ends them.
+    stop: CancellationToken,
+    embedded: Option<Embedded>,
+}
+
+impl Server {
+    /// Binds an instance with everything that `config` asks for.
+    ///
+    /// # Errors
+    /// An address in use, or keys that cannot be read.
+    pub async fn from_config(config: &Config) -> Result<Self, StartError> {
+        let clock = SystemClock::start();
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let auth = auth(config, Arc::clone(&clock) as Arc<dyn Clock>)?;
+        let embedded = Embedded::new(config, clock, entropy);
+        let ports = embedded.ports(ServerId::parse(&config.server_id)?, auth);
+        let mut server = Self::bind(config, ports).await?;
+        server.embedded = Some(embedded);
+        Ok(server)
+    }
+
+    /// Binds an instance on given ports.
+    ///
+    /// # Errors
+    /// An address in use, or a server name that is none.
+    pub async fn bind(config: &Config, ports: Ports) -> Result<Self, StartError> {
+        let server_id = ServerId::parse(&config.server_id)?;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let metrics = Metrics::new();
+        let attendance = Attendance::new(Arc::clone(&ports.presence), Arc::clone(&ports.clock) as Arc<dyn Clock>);
+        let hub = Hub::new(HubParts {
+            backplane: Arc::clone(&ports.backplane),
+            attendance: Arc::clone(&attendance),
+            outbox_limit: config.limits.outbox_bytes,
+            outbox_total: config.limits.outbox_total_bytes,
+            replay_messages: config.history.replay_messages,
+            clock: Arc::clone(&ports.clock) as Arc<dyn Clock>,
+            metrics: metrics.hub.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        });
+        let services = Arc::new(Services {
+            rules: Arc::new(rules(config, &server_id)),
+            server_id,
+            hub,
+            backplane: ports.backplane,
+            presence: ports.presence,
+            attendance,
+            directory: ports.directory,
+            auth: ports.auth,
+            origins: config.allowed_origins.clone(),
+            admission: Admission::new(
+                config.admission.max_connections.map_or(0, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
+                config.admission.max_handshakes_per_second.map_or(0, std::num::NonZeroU32::get),
+            ),
+            drain: Drain::default(),
+            api_key: config.api_key.as_ref().map(|key| key.expose().into()),
+            clock: ports.clock,
+            entropy: ports.entropy,
+            metrics,
+            connections: TaskTracker::new(),
+            kill: CancellationToken::new(),
+        });
+        Ok(Self {
+            services,
+            arrivals: ports.arrivals,
+            public: listen(config.listen).await?,
+            admin: listen(config.admin_listen).await?,
+            drain_window: config.drain,
+            tasks,
+            stop,
+            embedded: None,
+        })
+    }
+
+    /// Where clients connect.
+    ///
+    /// # Errors
+    /// The socket has no address any more.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.public.local_addr()
+    }
+
+    /// Where probes and metrics are.
+    ///
+    /// # Errors
+    /// The socket has no address any more.
+    pub fn admin_address(&self) -> std::io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// What the instance counts.
+    #[must_use]
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// Serves until `stop`, then drains: readiness false, every session asked to move in its turn, those that stay
+    /// closed, then everything ended. Returns when nothing of the instance is left.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { services, arrivals, public, admin, drain_window, tasks, stop: end, embedded } = self;
+        let edge = services.metrics.edge.clone();
+        let public_router = public::router(Arc::clone(&services));
+        let admin_router = admin::router(Arc::clone(&services));
+        tasks.spawn(Arc::clone(&services.hub).run(arrivals));
+        tasks.spawn(Arc::clone(&services.attendance).run(end.clone()));
+        tasks.spawn(control::follow(Arc::clone(&services.hub), end.clone()));
+        tasks.spawn(announce(Arc::clone(&services), end.clone()));
+        tasks.spawn(accept::serve(public, public_router, edge.clone(), tasks.clone(), end.clone()));
+        tasks.spawn(accept::serve(admin, admin_router, edge, tasks.clone(), end.clone()));
+        if let Some(embedded) = embedded {
+            tasks.spawn(embedded.sweep(end.clone()));
+        }
+        services.drain.set_ready(true);
+
+        stop.cancelled().await;
+        hand_over(&services, drain_window).await;
+        end.cancel();
+        tasks.close();
+        if tokio::time::timeout(LAST_CLOSES, tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = tasks.len(), "some tasks did not end in time");
+        }
+    }
+}
+
+/// Asks every session to move and waits until they have, or until the window is over.
+async fn hand_over(services: &Services, window: Duration) {
+    services.drain.begin();
+    let told = services.hub.registry().order_all(|index, count| {
+        let after = drain::slot(index, count, window);
+        Order::Drain { after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX) }
+    });
+    tracing::info!(sessions = told, window_s = window.as_secs(), "draining: sessions are asked to move");
+    services.connections.close();
+    if tokio::time::timeout(window + LAST_CLOSES, services.connections.wait()).await.is_err() {
+        tracing::warn!(sessions = services.connections.len(), "the drain window is over: ending what is left");
+        services.kill.cancel();
+        services.connections.wait().await;
+    }
+}
+
+async fn announce(services: Arc<Services>, stop: CancellationToken) {
+    let mut every = tokio::time::interval(ANNOUNCE_EVERY);
+    while stop.run_until_cancelled(every.tick()).await.is_some() {
+        let record = InstanceRecord {
+            server_id: services.server_id.clone(),
+            sessions: services.hub.registry().len(),
+            draining: services.drain.health() == drain::Health::Draining,
+        };
+        if let Err(error) = services.directory.announce(record).await {
+            tracing::debug!(%error, "cannot announce this instance");
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
+}
+
+fn rules(config: &Config, server_id: &ServerId) -> SessionRules {
+    let limits = Limits {
+        message_bytes: config.limits.message_bytes,
+        rooms: config.limits.rooms_per_session,
+        messages_per_second: config.limits.messages_per_second.map_or(0, std::num::NonZeroU32::get),
+        messages_burst: config.limits.messages_burst.get(),
+        replay_messages: config.history.replay_messages,
+        ping_seconds: config.limits.ping.as_secs(),
+        sign_in_seconds: config.limits.sign_in.as_secs(),
+        ..Limits::default()
+    };
+    SessionRules::new(
+        server_id.clone(),
+        limits,
+        config.affinity_cookie.as_deref().map(Into::into),
+        config.limits.outbox_bytes,
+        config.limits.ping,
+        config.limits.sign_in,
+    )
+}
+
+fn auth(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<dyn Auth>, StartError> {
+    use crate::auth::jwks::JwksFile;
+    use crate::auth::keys::{FixedKeys, KeySource};
+    use crate::auth::token::TokenAuth;
+    use crate::config::{AuthMode, TokenSource};
+
+    let token = match &config.auth.mode {
+        AuthMode::Open => return Ok(Arc::new(OpenAuth)),
+        AuthMode::Token(token) => token,
+    };
+    let keys: Arc<dyn KeySource> = match &token.source {
+        TokenSource::Secret(secret) => {
+            Arc::new(FixedKeys::from_secret(secret.expose().as_bytes()).map_err(|e| StartError::Auth(e.to_string()))?)
+        }
+        TokenSource::Jwks(path) => JwksFile::open(path).map_err(|e| StartError::Auth(e.to_string()))?,
+    };
+    Ok(Arc::new(TokenAuth::new(keys, token.audience.as_deref(), token.issuer.as_deref(), clock)))
+}
