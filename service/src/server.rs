@@ -195,7 +195,6 @@ impl Server {
             entropy: ports.entropy,
             metrics,
             connections: TaskTracker::new(),
-            kill: CancellationToken::new(),
         });
         Ok(Self {
             services,
@@ -270,7 +269,8 @@ async fn hand_over(services: &Services, window: Duration) {
     services.connections.close();
     if tokio::time::timeout(window + LAST_CLOSES, services.connections.wait()).await.is_err() {
         tracing::warn!(sessions = services.connections.len(), "the drain window is over: ending what is left");
-        services.kill.cancel();
+        services.drain.end();
+        services.hub.registry().wake_all();
         services.connections.wait().await;
     }
 }

@@ -286,6 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if let Some((slot, membership)) = membership.map(|m| (m.slot(), m))
                     && self.session.has_joined(slot)
                 {
+                    reserve_few(&mut self.memberships);
                     self.memberships.push((slot, membership));
                 }
                 self.give(Input::Done(op, outcome), now, scratch);
@@ -403,10 +404,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+/// Most sessions are in their inbox and one room: a vector's own first step would be twice that.
+fn reserve_few<T>(vector: &mut Vec<T>) {
+    if vector.capacity() == 0 {
+        vector.reserve_exact(2);
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.services.drain.has_ended() {
+            return Poll::Ready(());
+        }
         let mut scratch = Scratch::borrow();
         let turned = self.turn(cx, &mut scratch);
         scratch.give_back();

@@ -109,6 +109,14 @@ impl Outbox {
         kept
     }
 
+    /// Wakes the reader, although there may be nothing.
+    pub fn wake(&self) {
+        let waker = self.state.lock().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     /// Moves everything that waits to the end of `into`. Cancel-safe: nothing is lost when it is pending.
     pub fn poll_take(&self, cx: &mut Context<'_>, into: &mut Vec<Parcel>) -> Poll<Taken> {
         let mut state = self.state.lock();

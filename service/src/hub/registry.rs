@@ -75,6 +75,15 @@ impl Registry {
     }
 }
 
+impl Registry {
+    /// Makes every session look around, although there is nothing for it.
+    pub fn wake_all(&self) {
+        for (_, entry) in self.sessions.lock().iter() {
+            entry.outbox.wake();
+        }
+    }
+}
+
 impl Registration {
     /// Names this place in [`Registry::signed_in`].
     #[must_use]

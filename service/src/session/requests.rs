@@ -98,6 +98,10 @@ impl Session {
         }
         let slot = Slot(self.next_slot);
         self.next_slot += 1;
+        if self.rooms.capacity() == 0 {
+            // The inbox and one room: a vector's own first step would be twice that, in every session.
+            self.rooms.reserve_exact(2);
+        }
         self.rooms.push(Joined { slot, log: log.clone(), feed: Feed::joining() });
         let foreign = since.is_some_and(|since| since.epoch.is_none());
         let start = match since {
