@@ -201,7 +201,7 @@ impl Session {
             && self.rooms.iter().any(|joined| joined.log == *queue && joined.feed.is_joining());
         let Some(index) = self.queues.iter().position(|(log, _)| log == queue) else { return };
         if !joining && let Some(Waiting { id, to, draft }) = self.queues[index].1.start() {
-            let key = draft.key.as_ref().map(|key| key.as_str().into());
+            let key = draft.key.as_ref().map(|key| key.key().into());
             let pending = Pending::Publish { id, log: queue.clone(), key };
             let action = match (queue, to) {
                 (LogName::Inbox(from), LogName::Inbox(to)) => Action::Direct { from: from.clone(), to, draft },
