@@ -1,5 +1,4 @@
-//! Test harness of Parley: instances in this process, fleets of them, clients, and a client that comes back. Scenarios
-//! are in the test targets beside it.
+//! Test harness, scenarios and load generator of Parley. Scenarios are in the test targets beside it.
 
 pub mod checker;
 pub mod client;
@@ -7,5 +6,6 @@ pub mod eventually;
 pub mod fleet;
 pub mod frame;
 pub mod http;
+pub mod load;
 pub mod node;
 pub mod resumer;
