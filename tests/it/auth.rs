@@ -174,8 +174,7 @@ async fn a_session_ends_with_its_token() {
 #[tokio::test]
 async fn a_refresh_in_band_keeps_the_session() {
     let node = with_tokens().stopped_clock().start().await;
-    let mut client =
-        node.connect().token(&token_with("alice", json!({ "exp": now() + 15 }))).open().await.welcomed().await;
+    let client = node.connect().token(&token_with("alice", json!({ "exp": now() + 15 }))).open().await.welcomed().await;
     let client = &mut client.ignoring_presence();
     client.join("general").await;
     let auth = |token: String| json!({ "type": "auth", "token": token });

@@ -99,7 +99,7 @@ async fn partitioned(seed: u64) {
         published += 10 * clients.len() as u64;
         // Those on the other instances go on, and with them the log. The balancer gave this client the next instance.
         clients[victim].has(ROOMS[0], published / 8).await;
-        if dice.bits() % 2 == 0 {
+        if dice.bits().is_multiple_of(2) {
             fleet.faults(victim).heal();
         } else {
             // Unnoticed: what comes next shows the hole.

@@ -1,5 +1,6 @@
 //! Tests of whole instances in this process, on the memory backplane and loopback alone, and of the repository itself.
 //! They always run. What needs Redis or a cluster is in targets of its own.
+#![expect(clippy::unwrap_used, reason = "what helps tests fails where it unwraps, too")]
 
 mod admission;
 mod auth;

@@ -183,7 +183,7 @@ impl Driver {
     /// Gives whatever is ready, or waits for it.
     async fn turn(&mut self) {
         let mut parcels = Vec::new();
-        let outbox_first = self.dice.bits() % 2 == 0;
+        let outbox_first = self.dice.bits().is_multiple_of(2);
         let (outbox, ops) = (&self.outbox, &mut self.ops);
         let finished = poll_fn(|cx| {
             for side in [outbox_first, !outbox_first] {
@@ -228,7 +228,7 @@ impl Driver {
                 self.turn().await;
             }
             // Away for a while, or joining again over the standing membership.
-            if join + 1 < joins && self.dice.bits() % 2 == 0 {
+            if join + 1 < joins && self.dice.bits().is_multiple_of(2) {
                 self.give(Input::Text(r#"{"type":"leave","room":"r"}"#));
                 turns(&self.dice, 40).await;
             }

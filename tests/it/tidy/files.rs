@@ -9,7 +9,7 @@ const EMPTY_NAMES: [&str; 6] = ["utils", "helpers", "common", "core", "manager",
 /// Lines of a file without its unit tests.
 const MOST_LINES: usize = 500;
 /// Folders of the test targets. The harness in `tests/src` may sleep: it is what waits with a deadline.
-const TEST_TARGETS: [&str; 3] = ["tests/it/", "tests/redis/", "tests/cluster/"];
+const TEST_TARGETS: [&str; 4] = ["tests/it/", "tests/process/", "tests/redis/", "tests/cluster/"];
 
 /// Crates and modules that only their own home may name. Test code may name anything.
 pub(super) fn confined(src: &str, table: &[Confined], rust: &Rust) -> Vec<Finding> {
