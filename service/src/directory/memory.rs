@@ -113,3 +113,61 @@ impl Directory for MemoryDirectory {
         Box::pin(async move { Ok(self.instances_now()) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::Backplane;
+    use crate::backplane::memory::MemoryConfig;
+    use crate::clock::ManualClock;
+    use crate::directory::conformance::{self, Rig};
+    use crate::entropy::SeededEntropy;
+
+    struct Memory {
+        clock: Arc<ManualClock>,
+        broker: Arc<MemoryBroker>,
+        directory: Arc<MemoryDirectory>,
+    }
+
+    fn memory() -> Arc<Memory> {
+        let clock = ManualClock::at(0);
+        let broker = MemoryBroker::new(MemoryConfig::default(), clock.clone(), SeededEntropy::new(1));
+        Arc::new(Memory { clock, directory: MemoryDirectory::new(broker.clone()), broker })
+    }
+
+    impl Rig for Memory {
+        fn instance<'a>(&'a self, name: &'a str) -> BoxFuture<'a, (Arc<dyn Directory>, Arc<dyn Backplane>)> {
+            Box::pin(async move {
+                let (backplane, _) = self.broker.instance(ServerId::parse(name).unwrap());
+                (self.directory.clone() as Arc<dyn Directory>, backplane as Arc<dyn Backplane>)
+            })
+        }
+
+        fn pass(&self, time: Duration) -> Option<BoxFuture<'_, ()>> {
+            Some(Box::pin(async move { self.clock.advance(time) }))
+        }
+    }
+
+    #[tokio::test]
+    async fn the_embedded_directory_keeps_every_promise() {
+        for promise in conformance::all() {
+            println!("{}", promise.name);
+            (promise.check)(memory()).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn bans_are_bounded_and_those_that_have_passed_make_room() {
+        let memory = memory();
+        let user = |number: usize| UserId::parse(&format!("u{number}")).unwrap();
+        let minute = Duration::from_secs(60);
+        for number in 0..MAX_BANS {
+            let lasts = if number == 7 { minute } else { 10 * minute };
+            memory.directory.ban(&user(number), lasts).await.unwrap();
+        }
+        assert!(memory.directory.ban(&user(MAX_BANS), minute).await.is_err());
+        assert_eq!(memory.directory.ban(&user(8), minute).await, Ok(()), "an existing ban takes no new room");
+        memory.clock.advance(minute);
+        assert_eq!(memory.directory.ban(&user(MAX_BANS), minute).await, Ok(()));
+    }
+}

@@ -169,3 +169,75 @@ impl Presence for PresentInstance {
         Box::pin(async move { Ok(self.shared.renew(self.number)) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::backplane::conformance::Instance;
+    use crate::backplane::memory::MemoryConfig;
+    use crate::clock::ManualClock;
+    use crate::entropy::SeededEntropy;
+    use crate::ids::ServerId;
+    use crate::presence::conformance::{self, Rig};
+
+    struct Memory {
+        clock: Arc<ManualClock>,
+        broker: Arc<MemoryBroker>,
+        presence: Arc<MemoryPresence>,
+    }
+
+    fn memory() -> Arc<Memory> {
+        let clock = ManualClock::at(0);
+        let broker = MemoryBroker::new(MemoryConfig::default(), clock.clone(), SeededEntropy::new(1));
+        Arc::new(Memory { clock, presence: MemoryPresence::new(broker.clone()), broker })
+    }
+
+    impl Rig for Memory {
+        fn instance<'a>(&'a self, name: &'a str) -> BoxFuture<'a, (Arc<dyn Presence>, Instance)> {
+            Box::pin(async move {
+                let (backplane, arrivals) = self.broker.instance(ServerId::parse(name).unwrap());
+                (self.presence.instance() as Arc<dyn Presence>, Instance { backplane, arrivals })
+            })
+        }
+
+        fn pass(&self, time: Duration) -> Option<BoxFuture<'_, ()>> {
+            Some(Box::pin(async move { self.clock.advance(time) }))
+        }
+    }
+
+    #[tokio::test]
+    async fn the_embedded_presence_keeps_every_promise() {
+        for promise in conformance::all() {
+            println!("{}", promise.name);
+            (promise.check)(memory()).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_stays_in_memory_of_rooms_that_were_left_and_instances_that_were_purged() {
+        let memory = memory();
+        let (room, user) = (RoomName::parse("r").unwrap(), UserId::parse("u").unwrap());
+        let (a, b) = (memory.presence.instance(), memory.presence.instance());
+        a.enter(&room, &user).await.unwrap();
+        a.leave(&room, &user).await.unwrap();
+        b.enter(&room, &user).await.unwrap();
+        drop(b);
+        memory.clock.advance(LEASE);
+        assert_eq!(a.renew().await, Ok(true));
+        let state = memory.presence.state.lock();
+        assert_eq!((state.rooms.len(), state.leases.len()), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn a_pause_that_nobody_noticed_loses_nothing() {
+        let memory = memory();
+        let (room, user) = (RoomName::parse("r").unwrap(), UserId::parse("u").unwrap());
+        let a = memory.presence.instance();
+        a.enter(&room, &user).await.unwrap();
+        memory.clock.advance(10 * LEASE);
+        assert_eq!(a.renew().await, Ok(true));
+        assert_eq!(a.roster(&room, 1).await.unwrap().count, 1);
+    }
+}

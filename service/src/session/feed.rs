@@ -46,6 +46,8 @@ pub enum Step {
 struct Hold {
     items: VecDeque<FeedItem>,
     bytes: usize,
+    /// So many of them, from the front, were there before the read began: what of them does not fit its answer is stale.
+    settled: usize,
     /// Items were thrown away: read again when done.
     overflowed: bool,
     /// A failed read is tried again then.
@@ -107,8 +109,29 @@ impl Feed {
                 let mut hold = Hold::default();
                 hold.push(item, hold_limit);
                 self.hold = Some(Box::new(hold));
+                self.reading();
                 Step::Resync(self.at)
             }
+        }
+    }
+
+    /// Takes what was there before the last read of the log began. What does not fit now is of an older life, or a
+    /// straggler: the log has decided.
+    pub fn offer_settled(&mut self, item: FeedItem, hold_limit: usize) -> Step {
+        let holds = self.hold.is_some();
+        match self.offer(item, hold_limit) {
+            Step::Resync(_) if !holds => {
+                self.hold = None;
+                Step::Nothing
+            }
+            step => step,
+        }
+    }
+
+    /// A read of the log begins now: it knows of everything that is held.
+    pub fn reading(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.settled = hold.items.len();
         }
     }
 
@@ -124,15 +147,15 @@ impl Feed {
         self.at = at;
     }
 
-    /// Ends the hold and hands out what was held, to be offered again. `None`: something was thrown away meanwhile, so
+    /// Ends the hold and hands out what was held, to be offered again, the first so many as settled. `None`: something was thrown away meanwhile, so
     /// the log must be read once more from [`Feed::at`]; the hold goes on.
-    pub fn release(&mut self) -> Option<VecDeque<FeedItem>> {
+    pub fn release(&mut self) -> Option<(VecDeque<FeedItem>, usize)> {
         match &mut self.hold {
             Some(hold) if hold.overflowed => {
                 hold.overflowed = false;
                 None
             }
-            _ => Some(self.hold.take().map(|hold| hold.items).unwrap_or_default()),
+            _ => Some(self.hold.take().map(|hold| (hold.items, hold.settled)).unwrap_or_default()),
         }
     }
 
@@ -159,7 +182,7 @@ impl Hold {
         self.bytes += item.size();
         if self.bytes > limit {
             self.items = VecDeque::new();
-            self.bytes = 0;
+            (self.bytes, self.settled) = (0, 0);
             self.overflowed = true;
         } else {
             self.items.push_back(item);

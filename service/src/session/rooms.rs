@@ -1,6 +1,5 @@
 //! The rooms a session has joined: what their logs deliver, and how joins and reads of the log are answered.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,35 +38,43 @@ impl Session {
     /// Takes something of a log. What belongs to a membership that has ended is dropped.
     pub(super) fn offer(&mut self, slot: Slot, item: FeedItem, out: &mut Vec<Output>) {
         let limit = self.rules.hold_bytes;
+        if let Some(joined) = self.room(slot) {
+            let step = joined.feed.offer(item, limit);
+            self.follow(slot, step, out);
+        }
+    }
+
+    fn follow(&mut self, slot: Slot, step: Step, out: &mut Vec<Output>) {
         let Some(joined) = self.room(slot) else { return };
-        match joined.feed.offer(item, limit) {
+        match step {
             Step::Nothing => {}
             Step::Forward(run, after) => out.push(Output::Forward(run, after)),
             Step::Rebase(position) => out.push(rebase(&joined.log, position)),
             Step::Gap(position) => out.push(gap(&joined.log, position)),
-            Step::Resync(since) => {
-                let log = joined.log.clone();
-                self.start(Pending::Sync { slot }, Action::Sync { log, since }, out);
-            }
+            Step::Resync(_) => self.sync(slot, out),
         }
     }
 
+    /// Offers again what was held while the log was read, or reads once more.
     fn release(&mut self, slot: Slot, out: &mut Vec<Output>) {
+        let limit = self.rules.hold_bytes;
         let Some(joined) = self.room(slot) else { return };
-        match joined.feed.release() {
-            Some(items) => self.offer_all(slot, items, out),
-            None => self.sync(slot, out),
+        let Some((items, settled)) = joined.feed.release() else { return self.sync(slot, out) };
+        for (index, item) in items.into_iter().enumerate() {
+            let Some(joined) = self.room(slot) else { return };
+            let settled = index < settled;
+            let step = if settled { joined.feed.offer_settled(item, limit) } else { joined.feed.offer(item, limit) };
+            self.follow(slot, step, out);
         }
-    }
-
-    fn offer_all(&mut self, slot: Slot, items: VecDeque<FeedItem>, out: &mut Vec<Output>) {
-        for item in items {
-            self.offer(slot, item, out);
+        // If this began another read, that one knows of all that is held again.
+        if let Some(joined) = self.room(slot) {
+            joined.feed.reading();
         }
     }
 
     fn sync(&mut self, slot: Slot, out: &mut Vec<Output>) {
         let Some(joined) = self.room(slot) else { return };
+        joined.feed.reading();
         let (log, since) = (joined.log.clone(), joined.feed.at());
         self.start(Pending::Sync { slot }, Action::Sync { log, since }, out);
     }

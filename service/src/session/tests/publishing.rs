@@ -1,0 +1,109 @@
+//! One publish per room in flight, in the order sent; acks, errors, queues that end with their room.
+
+use super::*;
+
+fn stored(offset: u64) -> Outcome {
+    Outcome::Published(Ok(Stored { position: at(offset), at: 5 }))
+}
+
+#[test]
+fn a_second_publish_waits_for_the_first() {
+    let mut driven = Driven::joined();
+    let first = driven.start(r#"{"type":"chat","id":1,"room":"r","msg":1}"#);
+    assert_eq!(driven.say(r#"{"type":"chat","id":2,"room":"r","msg":2}"#), []);
+    let out = driven.done(first, stored(11));
+    assert_eq!(told(&out)[0], r#"{"type":"ack","id":1,"room":"r","epoch":"0000000000000007","offset":11,"at":5}"#);
+    let (second, Action::Publish { draft, .. }) = started(&out)[0] else { panic!("{out:?}") };
+    assert!(draft.tail.ends_with(br#""msg":2,"at":1700000000000}"#), "{:?}", draft.tail);
+    assert_eq!(told(&driven.done(second, stored(12))).len(), 1);
+}
+
+#[test]
+fn without_an_id_success_is_silent_and_errors_are_not() {
+    let mut driven = Driven::joined();
+    let op = driven.start(r#"{"type":"chat","msg":1}"#);
+    assert_eq!(driven.done(op, stored(11)), []);
+    let op = driven.start(r#"{"type":"chat","msg":1}"#);
+    let out = driven.done(op, Outcome::Published(Err(Unavailable("x".into()).into())));
+    assert_eq!(error_code(&out), ErrorCode::Unavailable);
+}
+
+#[test]
+fn an_unknown_outcome_names_the_key_to_repeat_with() {
+    let mut driven = Driven::joined();
+    let op = driven.start(r#"{"type":"chat","id":1,"msg":1,"key":"k"}"#);
+    let out = driven.done(op, Outcome::Published(Err(PublishError::OutcomeUnknown("x".into()))));
+    assert_eq!(
+        told(&out),
+        [
+            r#"{"type":"error","id":1,"code":"outcome_unknown","message":"perhaps stored: repeat it with the same key, which is safe","key":"k"}"#
+        ]
+    );
+}
+
+#[test]
+fn a_failed_publish_does_not_stop_the_next() {
+    let mut driven = Driven::joined();
+    let first = driven.start(r#"{"type":"chat","msg":1}"#);
+    driven.say(r#"{"type":"chat","msg":2}"#);
+    let out = driven.done(first, Outcome::Published(Err(Unavailable("x".into()).into())));
+    assert_eq!(started(&out).len(), 1);
+}
+
+#[test]
+fn too_many_waiting_publishes_stop_the_reading_not_the_session() {
+    let mut driven = Driven::new(rules(|limits| limits.messages_per_second = 0));
+    driven.give(Input::SignedIn { grant: grant(), rooms: vec![RoomName::parse("r").unwrap()] });
+    for _ in 0..64 {
+        assert!(driven.session.wants_input());
+        driven.say(r#"{"type":"chat","msg":1}"#);
+    }
+    assert!(!driven.session.wants_input());
+}
+
+#[test]
+fn a_publish_waits_for_its_join_and_is_refused_if_that_fails() {
+    let mut driven = Driven::signed_in();
+    let join = driven.start(r#"{"type":"join","id":1,"room":"r"}"#);
+    assert_eq!(driven.say(r#"{"type":"chat","id":2,"room":"r","msg":1}"#), []);
+    let out = driven.done(join, Outcome::Page(Err(Unavailable("x".into()))));
+    let said = told(&out);
+    assert_eq!(said[0], "leave 0 asked=false");
+    assert!(said[1].contains(r#""id":2,"code":"not_joined""#) && said[2].contains(r#""id":1,"code":"unavailable""#));
+
+    let join = driven.start(r#"{"type":"join","room":"r"}"#);
+    driven.say(r#"{"type":"chat","room":"r","msg":1}"#);
+    let out = driven.done(join, Outcome::Page(Ok(nothing(3))));
+    assert!(told(&out)[0].contains("joined") && started(&out).len() == 1, "after `joined`, its turn has come");
+}
+
+#[test]
+fn joining_again_keeps_what_waits() {
+    let mut driven = Driven::joined();
+    let publish = driven.start(r#"{"type":"chat","id":1,"msg":1}"#);
+    driven.say(r#"{"type":"chat","id":2,"msg":2}"#);
+    let join = driven.start(r#"{"type":"join","room":"r"}"#);
+    assert_eq!(started(&driven.done(publish, stored(11))), [], "not before the new `joined`");
+    assert_eq!(started(&driven.done(join, Outcome::Page(Ok(nothing(11))))).len(), 1);
+}
+
+#[test]
+fn a_room_must_be_named_joined_and_unambiguous() {
+    let mut driven = Driven::signed_in();
+    assert_eq!(error_code(&driven.say(r#"{"type":"chat","msg":1}"#)), ErrorCode::RoomRequired);
+    assert_eq!(error_code(&driven.say(r#"{"type":"chat","room":"r","msg":1}"#)), ErrorCode::NotJoined);
+    driven.start(r#"{"type":"join","room":"a"}"#);
+    driven.start(r#"{"type":"join","room":"b"}"#);
+    assert_eq!(error_code(&driven.say(r#"{"type":"chat","msg":1}"#)), ErrorCode::RoomRequired);
+}
+
+#[test]
+fn a_direct_message_has_a_key_even_if_the_client_gave_none() {
+    let mut driven = Driven::new(rules(|_| {}));
+    driven.give(Input::SignedIn { grant: grant(), rooms: Vec::new() });
+    let out = driven.say(r#"{"type":"chat","id":1,"to":"bob","msg":1}"#);
+    let (op, Action::Direct { from, to, draft }) = started(&out)[0] else { panic!("{out:?}") };
+    assert_eq!((from, to), (&user("alice"), &user("bob")));
+    assert!(draft.key.is_some());
+    assert!(told(&driven.done(op, stored(1)))[0].contains(r#""room":"@me""#));
+}
