@@ -49,7 +49,6 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Services>>); 10] {
 }
 
 /// All routes of the API, to be nested at [`MOUNT`].
-#[must_use]
 pub fn router(services: &Arc<Services>) -> Router<Arc<Services>> {
     let keyed = routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
     keyed
@@ -123,7 +122,7 @@ fn description() -> utoipa::openapi::OpenApi {
         orders::unban,
         cluster::instances,
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, names::Name)),
     security(("key" = [])),
     modifiers(&Key),
     tags(

@@ -47,6 +47,8 @@ async fn a_repeat_with_the_same_key_stores_one_message_and_gets_the_first_answer
     let again = instances[1].call("POST", ROOM, r#"{"from":"a","msg":2,"key":"k"}"#).await.json(200);
     assert_eq!(first, again);
     assert_eq!(instances[0].get(ROOM).await.json(200)["top"], 1);
+    let other = instances[0].call("POST", ROOM, r#"{"from":"b","msg":3,"key":"k"}"#).await.json(200);
+    assert_eq!(other["offset"], 2, "another user's key is another key");
 }
 
 #[tokio::test]

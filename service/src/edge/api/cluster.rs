@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::faults::{self, Always, Named};
-use super::names::Room;
+use super::names::{Name, Room};
 use super::query::Query;
 use crate::directory::InstanceRecord;
 use crate::edge::problem::Problem;
@@ -67,7 +67,7 @@ pub(super) struct Instance {
 #[expect(dead_code, reason = "describes what `Query` reads")]
 pub(super) struct RoomsQuery {
     /// Only rooms whose names are greater, byte by byte.
-    #[param(min_length = 1, max_length = 128)]
+    #[param(value_type = Option<Name>, nullable = false)]
     after: Option<String>,
     /// Most rooms of the answer.
     #[param(minimum = 1, maximum = 1_000, default = 100)]
@@ -79,7 +79,7 @@ pub(super) struct RoomsQuery {
 /// A user counts once, however many sessions there are.
 #[utoipa::path(
     get, path = "/rooms/{room}/presence", tag = "cluster", operation_id = "presence",
-    params(("room" = String, Path, min_length = 1, max_length = 128)),
+    params(("room" = Name, Path)),
     responses((status = 200, description = "Who is there", body = RoomPresence), Always, Named),
 )]
 pub(super) async fn presence(

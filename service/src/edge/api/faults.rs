@@ -9,7 +9,6 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::backplane::{PublishError, Unavailable};
 use crate::edge::problem::Problem;
-use crate::ids::Key;
 use crate::protocol::error_code::ErrorCode;
 
 /// What a caller should wait, in seconds, before it asks again for what is unavailable.
@@ -44,12 +43,11 @@ pub(super) fn outcome_unknown(detail: &'static str) -> Problem {
 }
 
 /// A publish without a position.
-pub(super) fn publish(error: &PublishError, key: Option<&Key>) -> Problem {
+pub(super) fn publish(error: &PublishError, key: Option<&str>) -> Problem {
     match (error, key) {
         (PublishError::Unavailable(error), _) => unavailable(error),
         (PublishError::OutcomeUnknown(_), Some(key)) => {
-            outcome_unknown("perhaps stored: repeat it with this `key`, which is safe for five minutes")
-                .key(key.as_str())
+            outcome_unknown("perhaps stored: repeat it with this `key`, which is safe for five minutes").key(key)
         }
         (PublishError::OutcomeUnknown(_), None) => {
             outcome_unknown("perhaps stored: a repeat may store it twice; with a `key` of your own it never does")

@@ -10,13 +10,13 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::faults::{Always, Publishing, WithBody};
-use super::names::{Room, User};
+use super::names::{Name, Room, User};
 use super::{body, faults};
 use crate::clock::Clock as _;
 use crate::edge::actions;
 use crate::edge::problem::Problem;
 use crate::edge::services::Services;
-use crate::ids::{Key, LogName, UserId};
+use crate::ids::{Key, LogName, RetryKey, UserId};
 use crate::message::{Position, Stored};
 use crate::protocol::server_frame::{Content, direct_draft, message_draft};
 
@@ -29,13 +29,14 @@ const TRACEPARENT_MAX_BYTES: usize = 64;
 pub(super) struct NewMessage<'a> {
     /// Who it is from: any user, known or not.
     #[serde(borrow)]
-    #[schema(value_type = String, required = true, min_length = 1, max_length = 128, example = "alice")]
+    #[schema(value_type = Name, required = true)]
     from: Option<&'a RawValue>,
     /// What it says: any JSON value, forwarded byte for byte. At most PARLEY_MAX_MESSAGE_BYTES of JSON text.
     #[serde(borrow, default, deserialize_with = "body::even_null")]
     #[schema(value_type = serde_json::Value, required = true)]
     msg: Option<&'a RawValue>,
-    /// Makes a repeat safe: within five minutes and one epoch the same key gives one message and the first answer.
+    /// Makes a repeat safe: within five minutes and one epoch the same key of the same `from` gives one message and the
+    /// first answer.
     #[serde(borrow)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
     key: Option<&'a RawValue>,
@@ -93,7 +94,7 @@ fn parse<'a>(services: &Services, headers: &HeaderMap, text: &'a str) -> Result<
 /// `traceparent` goes along with it.
 #[utoipa::path(
     post, path = "/rooms/{room}/messages", tag = "messages", operation_id = "publish_to_room",
-    params(("room" = String, Path, min_length = 1, max_length = 128)),
+    params(("room" = Name, Path)),
     request_body = NewMessage,
     responses((status = 200, description = "Stored, here", body = Published), Always, WithBody, Publishing),
 )]
@@ -108,7 +109,7 @@ pub(super) async fn to_room(
     let draft = message_draft(&room, &from, content);
     let log = LogName::Room(room);
     let stored = actions::publish(&services, &log, &draft).await;
-    let stored = stored.map_err(|error| faults::publish(&error, draft.key.as_ref()))?;
+    let stored = stored.map_err(|error| faults::publish(&error, draft.key.as_ref().map(RetryKey::key)))?;
     let Stored { position: Position { epoch, offset }, at } = stored;
     Ok(Json(Published { room: log.wire_name().to_owned(), epoch: epoch.to_string(), offset, at }))
 }
@@ -119,7 +120,7 @@ pub(super) async fn to_room(
 /// get it under one key; a repeat with that key completes what an error left half done.
 #[utoipa::path(
     post, path = "/users/{user}/messages", tag = "messages", operation_id = "publish_to_user",
-    params(("user" = String, Path, min_length = 1, max_length = 128)),
+    params(("user" = Name, Path)),
     request_body = NewMessage,
     responses((status = 200, description = "Stored in both inboxes", body = PublishedDirect), Always, WithBody, Publishing),
 )]
@@ -136,7 +137,7 @@ pub(super) async fn to_user(
     content.key = Some(key.clone());
     let draft = direct_draft(&from, &to, content);
     let stored = actions::direct(&services, &from, &to, &draft).await;
-    let stored = stored.map_err(|error| faults::publish(&error, Some(&key)))?;
+    let stored = stored.map_err(|error| faults::publish(&error, Some(key.as_str())))?;
     let Stored { position: Position { epoch, offset }, at } = stored;
     Ok(Json(PublishedDirect {
         from: from.to_string(),

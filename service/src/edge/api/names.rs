@@ -2,11 +2,23 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
+use utoipa::ToSchema;
 
 use super::faults;
 use crate::edge::problem::Problem;
 use crate::ids::{NameError, RoomName, UserId};
 use crate::protocol::error_code::ErrorCode;
+
+/// The name of a room or user: 1 to 128 bytes of UTF-8 without control characters, not starting with `@`.
+#[derive(ToSchema)]
+#[schema(
+    min_length = 1,
+    max_length = 128,
+    pattern = "^[^@\\u0000-\\u001f\\u007f-\\u009f][^\\u0000-\\u001f\\u007f-\\u009f]*$",
+    example = "general"
+)]
+#[expect(dead_code, reason = "describes what is parsed into `RoomName` and `UserId`")]
+pub(super) struct Name(String);
 
 /// The `{room}` of a path.
 pub(super) struct Room(pub(super) RoomName);

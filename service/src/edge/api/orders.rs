@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::faults::{Always, Named, Ordering, WithBody};
-use super::names::{Room, User};
+use super::names::{Name, Room, User};
 use super::{body, faults};
 use crate::backplane::PublishError;
 use crate::clock::Clock as _;
@@ -30,7 +30,7 @@ const BAN_MAX_SECONDS: u64 = 31_536_000;
 pub(super) struct Disconnect<'a> {
     /// The clients should come back at once, with fresh credentials (close code 4004 instead of 4503).
     #[serde(borrow)]
-    #[schema(value_type = bool, required = false, default = false)]
+    #[schema(value_type = Option<bool>, default = false)]
     reconnect: Option<&'a RawValue>,
 }
 
@@ -59,8 +59,8 @@ pub(super) struct Banned {
 #[utoipa::path(
     delete, path = "/rooms/{room}/members/{user}", tag = "moderation", operation_id = "kick",
     params(
-        ("room" = String, Path, min_length = 1, max_length = 128),
-        ("user" = String, Path, min_length = 1, max_length = 128),
+        ("room" = Name, Path),
+        ("user" = Name, Path),
     ),
     responses((status = 202, description = "Ordered, whether or not the user is there"), Always, Named, Ordering),
 )]
@@ -82,7 +82,7 @@ pub(super) async fn kick(
 /// safe.
 #[utoipa::path(
     post, path = "/users/{user}/disconnect", tag = "moderation", operation_id = "disconnect",
-    params(("user" = String, Path, min_length = 1, max_length = 128)),
+    params(("user" = Name, Path)),
     request_body = Option<Disconnect>,
     responses((status = 202, description = "Ordered, whether or not the user is there"), Always, WithBody, Ordering),
 )]
@@ -106,7 +106,7 @@ pub(super) async fn disconnect(
 /// 2 s, on every instance that reaches the backplane. Repeating it is safe.
 #[utoipa::path(
     put, path = "/users/{user}/ban", tag = "moderation", operation_id = "ban",
-    params(("user" = String, Path, min_length = 1, max_length = 128)),
+    params(("user" = Name, Path)),
     request_body = Ban,
     responses((status = 200, description = "Banned", body = Banned), Always, WithBody, Ordering),
 )]
@@ -139,7 +139,7 @@ pub(super) async fn ban(
 /// The user can sign in again at once. No error if there is no ban.
 #[utoipa::path(
     delete, path = "/users/{user}/ban", tag = "moderation", operation_id = "unban",
-    params(("user" = String, Path, min_length = 1, max_length = 128)),
+    params(("user" = Name, Path)),
     responses((status = 204, description = "There is no ban now"), Always, Named),
 )]
 pub(super) async fn unban(State(services): State<Arc<Services>>, User(user): User) -> Result<StatusCode, Problem> {

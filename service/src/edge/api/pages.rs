@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::faults;
 use super::faults::{Always, Named, Reading};
-use super::names::{Room, User};
+use super::names::{Name, Room, User};
 use super::query::Query;
 use crate::backplane::{Page, Range};
 use crate::edge::problem::Problem;
@@ -116,7 +116,7 @@ struct LoggedMessage {
 /// Pages upwards by `after` or downwards by `before`. A room that nobody wrote to is empty, not an error.
 #[utoipa::path(
     get, path = "/rooms/{room}/messages", tag = "messages", operation_id = "read_room",
-    params(("room" = String, Path, min_length = 1, max_length = 128), PageQuery),
+    params(("room" = Name, Path), PageQuery),
     responses((status = 200, description = "A page", body = RoomMessages), Always, Named, Reading),
 )]
 pub(super) async fn room(
@@ -133,7 +133,7 @@ pub(super) async fn room(
 /// The direct messages to and from a user, as the user's sessions see them in `@me`.
 #[utoipa::path(
     get, path = "/users/{user}/messages", tag = "messages", operation_id = "read_user",
-    params(("user" = String, Path, min_length = 1, max_length = 128), PageQuery),
+    params(("user" = Name, Path), PageQuery),
     responses((status = 200, description = "A page", body = UserMessages), Always, Named, Reading),
 )]
 pub(super) async fn user(

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::body;
 use super::faults::{Always, WithBody};
-use super::names::{Room, User};
+use super::names::{Name, Room, User};
 use crate::delivery::EphemeralKind;
 use crate::edge::problem::Problem;
 use crate::edge::services::Services;
@@ -23,7 +23,7 @@ use crate::protocol::server_frame;
 pub(super) struct NewSignal<'a> {
     /// Who it is from: any user, known or not.
     #[serde(borrow)]
-    #[schema(value_type = String, required = true, min_length = 1, max_length = 128, example = "alice")]
+    #[schema(value_type = Name, required = true)]
     from: Option<&'a RawValue>,
     /// What it says: any JSON value, forwarded byte for byte. At most PARLEY_MAX_MESSAGE_BYTES of JSON text.
     #[serde(borrow, default, deserialize_with = "body::even_null")]
@@ -36,7 +36,7 @@ pub(super) struct NewSignal<'a> {
 /// Goes to the sessions that are in the room now; nothing tells whether it arrived.
 #[utoipa::path(
     post, path = "/rooms/{room}/signals", tag = "messages", operation_id = "signal_to_room",
-    params(("room" = String, Path, min_length = 1, max_length = 128)),
+    params(("room" = Name, Path)),
     request_body = NewSignal,
     responses((status = 202, description = "On its way, without a promise"), Always, WithBody),
 )]
@@ -53,7 +53,7 @@ pub(super) async fn to_room(
 /// Goes to the user's sessions that have joined `@me`; nothing tells whether it arrived.
 #[utoipa::path(
     post, path = "/users/{user}/signals", tag = "messages", operation_id = "signal_to_user",
-    params(("user" = String, Path, min_length = 1, max_length = 128)),
+    params(("user" = Name, Path)),
     request_body = NewSignal,
     responses((status = 202, description = "On its way, without a promise"), Always, WithBody),
 )]
