@@ -74,7 +74,7 @@ pub struct HubMetrics {
     pub repairs: Family<Label, Counter>,
     /// Gaps told to the members of a room, by room and not by member.
     pub gaps: Counter,
-    /// Bytes in outboxes above 16 KiB each.
+    /// Bytes that wait in outboxes, shared ones once, and in front of full sockets.
     pub outbox_bytes: Gauge,
 }
 

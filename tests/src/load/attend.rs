@@ -59,7 +59,7 @@ pub(super) async fn attend(worker: Rc<Worker>, desk: Rc<Desk>, permit: OwnedSema
             }
             Turn::Move { elsewhere } => {
                 journey.route += usize::from(elsewhere);
-                let Some(new) = journey.connect_beside(&mut line).await else { return };
+                let Some(new) = journey.connect_beside(&mut line, &mut present).await else { return };
                 leave(&mut present);
                 old = Some(std::mem::replace(&mut line, Line::new(new)));
                 desk.begin_connection();
@@ -70,8 +70,7 @@ pub(super) async fn attend(worker: Rc<Worker>, desk: Rc<Desk>, permit: OwnedSema
                 return;
             }
             Turn::Closed(code) => {
-                let name = code.map_or("(none)".to_owned(), |code| code.to_string());
-                count(&mut worker.world.borrow_mut().tally.closes, &name);
+                count(&mut worker.world.borrow_mut().tally.closes, &close_name(code));
                 leave(&mut present);
                 if code.is_some_and(forbids_return) {
                     worker.world.borrow_mut().tally.gone += 1;
@@ -87,6 +86,10 @@ pub(super) async fn attend(worker: Rc<Worker>, desk: Rc<Desk>, permit: OwnedSema
         line = new;
         desk.begin_connection();
     }
+}
+
+fn close_name(code: Option<u16>) -> String {
+    code.map_or("(none)".to_owned(), |code| code.to_string())
 }
 
 /// Whether a client must not connect again by itself after this close code.
@@ -109,7 +112,7 @@ impl Journey<'_> {
     }
 
     /// Like `connect`, while the old connection is served on.
-    async fn connect_beside(&mut self, old: &mut Line) -> Option<super::upgrade::Upgraded> {
+    async fn connect_beside(&mut self, old: &mut Line, present: &mut bool) -> Option<super::upgrade::Upgraded> {
         let (worker, desk) = (self.worker, self.desk);
         let mut opening = pin!(self.connect_raw());
         let mut old_lives = true;
@@ -121,7 +124,18 @@ impl Journey<'_> {
             while old_lives {
                 match old.poll_turn(cx, worker, desk) {
                     Poll::Ready(Turn::Arrived | Turn::Move { .. }) => {}
-                    Poll::Ready(Turn::Closed(_) | Turn::Lost | Turn::Stop) => old_lives = false,
+                    Poll::Ready(end @ (Turn::Closed(_) | Turn::Lost | Turn::Stop)) => {
+                        old_lives = false;
+                        let mut world = worker.world.borrow_mut();
+                        if let Turn::Closed(code) = end {
+                            count(&mut world.tally.closes, &close_name(code));
+                        }
+                        world.tally.lost += u64::from(!matches!(end, Turn::Stop));
+                        if std::mem::take(present) {
+                            worker.board().present.fetch_sub(1, Relaxed);
+                        }
+                        desk.seat.borrow_mut().leave();
+                    }
                     Poll::Pending => break,
                 }
             }

@@ -21,6 +21,8 @@ use super::worker::Order;
 
 /// Time for a server to put its memory in order after an exchange or a burst, before it is read.
 const REST: Duration = Duration::from_secs(1);
+/// Above this multiple of the burst, messages of several bursts came together.
+const PILED_UP: f64 = 1.25;
 /// Above this share of its processor the load generator itself may be what limits the run.
 const BUSY: f64 = 0.9;
 
@@ -98,6 +100,15 @@ pub(super) async fn run(job: Run) -> Result<Outcome, MeasureFault> {
     });
     if !settled {
         stage.remarks.push("some acks or deliveries did not come within --grace".into());
+    }
+    let burst = figure(stage.common.habits.burst as u64);
+    if job.rate.is_some() && traffic.messages_per_read > burst * PILED_UP {
+        let remark = format!(
+            "{:.1} messages arrived per read where bursts of {burst} were sent: the server had no time in between and \
+             batched more, so its cost per delivery is lower than at leisure; lower --rate or quiet the machine",
+            traffic.messages_per_read
+        );
+        stage.remarks.push(remark);
     }
     if traffic.load_cpu_share > BUSY {
         let remark = "the load generator used up its own processor: the rate is its limit, not the server's";

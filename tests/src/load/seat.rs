@@ -261,6 +261,9 @@ impl Seat {
                 world.tally.recovered += u64::from(!reply.more);
                 for logged in &reply.messages {
                     world.tally.replayed += 1;
+                    // Its bytes are not known apart from the page it came in; all messages of a run have one size.
+                    world.fresh.messages += 1;
+                    world.fresh.bytes += frame_bytes(world.plan.shape.size) as u64;
                     judge(&mut membership.track, logged.offset, world);
                     if let Some(due) = logged.msg.and_then(|msg| due_of(msg.get())).filter(|_| world.measuring) {
                         world.tally.latency.record_ns(world.now.saturating_sub(due));
