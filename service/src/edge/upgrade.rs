@@ -22,14 +22,13 @@ use crate::clock::Clock as _;
 use crate::drain::Health;
 use crate::ids::RoomName;
 use crate::protocol::error_code::ErrorCode;
+use crate::protocol::limits::URL_ROOMS_MAX;
 use crate::rights::Grant;
 
 /// How long the socket may take to become ours after the answer was written.
 const UPGRADE_WAIT: Duration = Duration::from_secs(10);
 /// What a client should wait at least when the instance has no place for it.
 const RETRY_SECONDS: u32 = 2;
-/// Rooms that one URL may join at once.
-const URL_ROOMS_MAX: usize = 20;
 
 /// A socket after its upgrade: the bare one, or whatever hyper has when it is not a plain TCP connection.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}

@@ -10,7 +10,7 @@ pub const SERVER_FRAME_MAX_BYTES: usize = 512 * 1024;
 pub const PAGE_MAX_BYTES: usize = 256 * 1024;
 /// Deepest nesting of arrays and objects in a client frame, the frame itself included.
 pub const JSON_MAX_DEPTH: usize = 64;
-/// Longest `id` of a client frame, in bytes of its JSON text without quotes.
+/// Longest `id` of a client frame in bytes: of a string decoded, of a number as it is written.
 pub const FRAME_ID_MAX_BYTES: usize = 64;
 /// Most users in the reply to `presence`; `count` tells how many there are.
 pub const PRESENCE_MAX_USERS: usize = 1_000;
@@ -18,6 +18,12 @@ pub const PRESENCE_MAX_USERS: usize = 1_000;
 pub const PRESENCE_EVENTS_MAX_USERS: usize = 100;
 /// Most rooms in the reply to `rooms`.
 pub const ROOMS_MAX_LISTED: usize = 1_000;
+/// Most `room` parameters of a URL; what goes beyond is refused.
+pub const URL_ROOMS_MAX: usize = 20;
+/// Frames that are not the protocol, a second and at once; above it the session is closed.
+pub const FAULTS: (u32, u32) = (1, 20);
+/// Frames answered with `rate_limited`, a second and at once; above it the session is closed.
+pub const FLOODS: (u32, u32) = (20, 200);
 
 /// What a session may do, in the units of the names.
 #[derive(Debug, Clone, PartialEq, Serialize)]
