@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::ids::{KEY_MAX_BYTES, NAME_MAX_BYTES};
+
 /// Largest client frame in bytes, as one WebSocket message. Fixed: buffers are sized by it.
 pub const CLIENT_FRAME_MAX_BYTES: usize = 64 * 1024;
 /// Largest server frame in bytes; what holds messages stays well below, see [`PAGE_MAX_BYTES`].
@@ -32,6 +34,8 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Largest client frame, bytes.
     pub frame_bytes: usize,
+    /// Largest server frame, bytes.
+    pub server_frame_bytes: usize,
     /// Deepest nesting of a client frame.
     pub depth: usize,
     /// Rooms that one session may have joined, `@me` not counted.
@@ -46,6 +50,16 @@ pub struct Limits {
     pub ping_seconds: u64,
     /// Seconds allowed to sign in.
     pub sign_in_seconds: u64,
+    /// Bytes that may wait for a session that reads slowly.
+    pub outbox_bytes: usize,
+    /// Most messages that a room keeps.
+    pub history_messages: usize,
+    /// Seconds that a room keeps a message.
+    pub history_seconds: u64,
+    /// Bytes of a name.
+    pub name_bytes: usize,
+    /// Bytes of a key.
+    pub key_bytes: usize,
     /// Users in a room above which it announces no joins and leaves.
     pub presence_events_users: usize,
 }
@@ -55,6 +69,7 @@ impl Default for Limits {
         Self {
             message_bytes: 32 * 1024,
             frame_bytes: CLIENT_FRAME_MAX_BYTES,
+            server_frame_bytes: SERVER_FRAME_MAX_BYTES,
             depth: JSON_MAX_DEPTH,
             rooms: 200,
             messages_per_second: 20,
@@ -62,6 +77,11 @@ impl Default for Limits {
             replay_messages: 1_000,
             ping_seconds: 20,
             sign_in_seconds: 5,
+            outbox_bytes: 512 * 1024,
+            history_messages: 1_000,
+            history_seconds: 86_400,
+            name_bytes: NAME_MAX_BYTES,
+            key_bytes: KEY_MAX_BYTES,
             presence_events_users: PRESENCE_EVENTS_MAX_USERS,
         }
     }

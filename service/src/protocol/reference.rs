@@ -96,6 +96,7 @@ fn limits() -> String {
     let Limits {
         message_bytes,
         frame_bytes,
+        server_frame_bytes,
         depth,
         rooms,
         messages_per_second,
@@ -103,12 +104,18 @@ fn limits() -> String {
         replay_messages,
         ping_seconds,
         sign_in_seconds,
+        outbox_bytes,
+        history_messages,
+        history_seconds,
+        name_bytes,
+        key_bytes,
         presence_events_users,
     } = Limits::default();
     let row = |name, value: &dyn std::fmt::Display, meaning| format!("| `{name}` | {value} | {meaning} |");
     let rows = [
         row("message_bytes", &message_bytes, "bytes of `msg` or `data`, as JSON text"),
         row("frame_bytes", &frame_bytes, "bytes of a client frame"),
+        row("server_frame_bytes", &server_frame_bytes, "bytes of a server frame"),
         row("depth", &depth, "arrays and objects within each other in a client frame, the frame itself included"),
         row("rooms", &rooms, "rooms that a session may have joined; `@me` does not count"),
         row("messages_per_second", &messages_per_second, "`chat` frames a second, sustained; 0 is no limit"),
@@ -116,6 +123,11 @@ fn limits() -> String {
         row("replay_messages", &replay_messages, "messages in one `joined` or `history`"),
         row("ping_seconds", &ping_seconds, "silence before the server pings; after twice as long it closes"),
         row("sign_in_seconds", &sign_in_seconds, "time to sign in"),
+        row("outbox_bytes", &outbox_bytes, "bytes that may wait for a session that reads slowly"),
+        row("history_messages", &history_messages, "messages that a room keeps"),
+        row("history_seconds", &history_seconds, "how long it keeps each"),
+        row("name_bytes", &name_bytes, "bytes of a room's or user's name"),
+        row("key_bytes", &key_bytes, "bytes of a `key`"),
         row(
             "presence_events_users",
             &presence_events_users,

@@ -231,6 +231,7 @@ fn replies() -> Vec<ServerRow> {
             session,
             user("alice"),
             Limits::default(),
+            None,
             cookie.map(Into::into),
         )))
     };

@@ -51,11 +51,11 @@ fn at_once(frame: &str, code: CloseCode) -> u32 {
         Duration::from_secs(5),
     );
     let now = Now { mono: Moment::default(), wall_ms: 0 };
-    let mut session = Session::new(SessionId::from_bits(1), Arc::new(rules), now);
+    let mut session = Session::new(SessionId::from_bits(1), Arc::new(rules), Vec::new(), now);
     let user = UserId::parse("alice").unwrap();
     let grant = Grant { user, expires: None, rights: Rights::all() };
     let mut out = Vec::new();
-    session.handle(Input::SignedIn { grant, rooms: vec![] }, now, &mut out);
+    session.handle(Input::SignedIn(grant), now, &mut out);
     for taken in 0..10_000 {
         out.clear();
         session.handle(Input::Text(frame), now, &mut out);
