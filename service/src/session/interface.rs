@@ -31,7 +31,7 @@ pub enum Input<'a> {
     Overflow,
     /// What [`Output::Start`] asked for is done.
     Done(OpId, Outcome),
-    /// [`Session::deadline`] has come.
+    /// `Session::deadline` has come.
     Tick,
 }
 
