@@ -145,7 +145,8 @@ async fn before_sign_in_nothing_else_is_done() {
     ] {
         client.ask_error("unauthenticated", frame).await;
     }
-    assert_eq!(node.metrics().hub.members.get(), 1, "only the instance's own membership of the control log");
+    let members = node.metrics().hub.members.get();
+    assert!(members <= 1, "{members}, beside the instance's own membership of the control log");
 }
 
 #[tokio::test]

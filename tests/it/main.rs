@@ -18,4 +18,6 @@ mod resume;
 mod seam;
 mod signal;
 
+#[cfg(test)]
+mod api;
 mod tidy;

@@ -287,7 +287,7 @@ async fn story(seed: u64, plan: FaultPlan) -> Vec<Told> {
         let user = UserId::parse(&format!("user-{number}")).unwrap();
         let mut driver = Driver {
             outbox: hub.outbox(),
-            session: Session::new(SessionId::from_bits(dice.bits()), Arc::clone(&rules), clock.now()),
+            session: Session::new(SessionId::from_bits(dice.bits()), Arc::clone(&rules), Vec::new(), clock.now()),
             hub,
             ops: FuturesUnordered::new(),
             memberships: Vec::new(),
@@ -299,7 +299,7 @@ async fn story(seed: u64, plan: FaultPlan) -> Vec<Told> {
         let mut outputs = Vec::new();
         let rights = Rights::from_claims(None, Some(false));
         let grant = Grant { user, expires: None, rights };
-        driver.session.handle(Input::SignedIn { grant, rooms: Vec::new() }, clock.now(), &mut outputs);
+        driver.session.handle(Input::SignedIn(grant), clock.now(), &mut outputs);
         sessions.spawn(driver.live(1 + dice.bits() % 4));
     }
 
