@@ -44,6 +44,12 @@ impl Charge {
         counter.fetch_add(bytes, Ordering::Relaxed);
         Self { counter: Arc::clone(counter), bytes }
     }
+
+    /// How many are counted.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 impl Drop for Charge {

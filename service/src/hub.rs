@@ -202,6 +202,11 @@ impl Hub {
             self.count(tally);
             self.mend(&room, continuity, "hole");
         }
+        if self.budget.excess() > 0 {
+            let evicted = self.registry.relieve(&self.budget);
+            self.metrics.dropped.get_or_create(&[("reason", "outbox_total")]).inc_by(evicted as u64);
+            tracing::warn!(sessions = evicted, "readers are too slow together: those with the most waiting are closed");
+        }
         self.metrics.fan_out.0.observe(self.clock.now().mono.since(started).as_secs_f64());
     }
 

@@ -52,13 +52,15 @@ fn serve(config: &Config, warnings: &[String]) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let served = runtime.block_on(async {
-        let server = Server::from_config(config).await?;
-        let (public, admin) = (server.address()?, server.admin_address()?);
-        tracing::info!(url = %format_args!("http://{public}/"), admin = %format_args!("http://{admin}/"), "listening");
         let stop = CancellationToken::new();
         let signals = stop_on_signals(stop.clone())?;
+        let server = Server::from_config(config).await?;
+        let (public, admin) = (server.address()?, server.admin_address()?);
+        let listening = || {
+            tracing::info!(url = %format_args!("http://{public}/"), admin = %format_args!("http://{admin}/"), "listening");
+        };
         tokio::select! {
-            () = server.run(stop) => {}
+            () = server.run(stop, listening) => {}
             () = signals => std::process::exit(EXIT_INTERRUPTED),
         }
         tracing::info!("stopped");

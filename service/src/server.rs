@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -240,15 +241,17 @@ impl Server {
     }
 
     /// Serves until `stop`, then drains: readiness false, every session asked to move in its turn, those that stay
-    /// closed, then everything ended. Returns when nothing of the instance is left.
-    pub async fn run(self, stop: CancellationToken) {
+    /// closed, then everything ended. Returns when nothing of the instance is left. `ready` is called once, when the first
+    /// session may come.
+    pub async fn run(self, stop: CancellationToken, ready: impl FnOnce()) {
         let Self { services, arrivals, public, admin, drain_window, tasks, stop: end, embedded, jwks } = self;
         let edge = services.metrics.edge.clone();
         let public_router = public::router(Arc::clone(&services));
         let admin_router = admin::router(Arc::clone(&services));
         tasks.spawn(Arc::clone(&services.hub).run(arrivals));
         tasks.spawn(Arc::clone(&services.attendance).run(end.clone()));
-        tasks.spawn(control::follow(Arc::clone(&services.hub), end.clone()));
+        let (followed, control) = oneshot::channel();
+        tasks.spawn(control::follow(Arc::clone(&services.hub), followed, end.clone()));
         tasks.spawn(announce(Arc::clone(&services), end.clone()));
         tasks.spawn(accept::serve(public, public_router, edge.clone(), tasks.clone(), end.clone()));
         tasks.spawn(accept::serve(admin, admin_router, edge, tasks.clone(), end.clone()));
@@ -258,8 +261,11 @@ impl Server {
         if let Some(jwks) = jwks {
             tasks.spawn(end.clone().run_until_cancelled_owned(jwks.follow()));
         }
-        services.drain.set_ready(true);
-
+        // An order of the application must find every session, so none is let in before they are heard.
+        if let Some(Ok(())) = stop.run_until_cancelled(control).await {
+            services.drain.set_ready(true);
+            ready();
+        }
         stop.cancelled().await;
         hand_over(&services, drain_window).await;
         end.cancel();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
@@ -66,18 +67,22 @@ pub async fn send(backplane: &dyn Backplane, order: &ControlOrder, at: u64) -> R
     backplane.publish(&LogName::Control, &draft).await.map(|_| ())
 }
 
-/// Follows the control log and passes orders on to this instance's sessions, until stopped.
-pub async fn follow(hub: Arc<Hub>, stop: CancellationToken) {
+/// Follows the control log and passes orders on to this instance's sessions, until stopped. `followed` hears when it
+/// began: before, no session should be let in, or an order could miss it.
+pub async fn follow(hub: Arc<Hub>, followed: oneshot::Sender<()>, stop: CancellationToken) {
+    let mut began = Some(followed);
     while !stop.is_cancelled() {
         let outbox = hub.outbox();
-        let followed = async {
+        let following = async {
             let _membership = hub.join(&LogName::Control, &outbox, Slot(0), None).await?;
+            // Nobody may be waiting any more.
+            drop(began.take().map(|began| began.send(())));
             pass_on(&hub, &outbox).await;
             Ok::<_, Unavailable>(())
         };
         tokio::select! {
             () = stop.cancelled() => return,
-            result = followed => match result {
+            result = following => match result {
                 Ok(()) => tracing::error!("control orders came faster than they were carried out: repeat the last ones"),
                 Err(error) => tracing::debug!(%error, "cannot follow the control log yet"),
             },

@@ -9,8 +9,6 @@ use parking_lot::Mutex;
 
 use crate::delivery::{Charge, Parcel};
 
-/// While all outboxes together hold too much, those with more than this waiting are the slow ones.
-const SLOW_BYTES: usize = 16 * 1024;
 /// Room for this many parcels is kept between turns: enough for a quiet session not to allocate per message, little
 /// enough to stay after a burst.
 const KEPT_CAPACITY: usize = 4;
@@ -33,6 +31,18 @@ impl Budget {
     #[must_use]
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// What may be in use.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// How much is in use beyond the total.
+    #[must_use]
+    pub fn excess(&self) -> usize {
+        self.used().saturating_sub(self.total)
     }
 
     /// Where to count.
@@ -66,6 +76,14 @@ struct State {
     only_overflow: bool,
 }
 
+impl State {
+    fn overflow(&mut self) {
+        self.overflowed = true;
+        self.queue = Vec::new();
+        self.bytes = 0;
+    }
+}
+
 /// See the module. Held by the connection that reads it and by each room that writes it.
 #[derive(Debug)]
 pub struct Outbox {
@@ -88,12 +106,10 @@ impl Outbox {
             return false;
         }
         state.bytes += parcel.size();
-        if self.fits(&state) {
+        if state.bytes + state.backlog_counted <= self.limit {
             state.queue.push(parcel);
         } else {
-            state.overflowed = true;
-            state.queue = Vec::new();
-            state.bytes = 0;
+            state.overflow();
         }
         let kept = !state.overflowed;
         let waker = if kept && state.only_overflow { None } else { state.waker.take() };
@@ -152,9 +168,25 @@ impl Outbox {
         state.backlog_counted = bytes.min(self.limit / 2);
     }
 
-    fn fits(&self, state: &State) -> bool {
-        let waiting = state.bytes + state.backlog_counted;
-        waiting <= self.limit && (waiting <= SLOW_BYTES || self.budget.used() <= self.budget.total)
+    /// Bytes that wait here, shared ones in full, those in front of the socket included.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let state = self.state.lock();
+        state.bytes + state.backlog.as_ref().map_or(0, Charge::bytes)
+    }
+
+    /// Empties it as if it had gone over its limit; see [`Outbox::poll_take`]. Answers the bytes in front of the socket,
+    /// which are given back when the session ends.
+    pub fn evict(&self) -> usize {
+        let mut state = self.state.lock();
+        state.overflow();
+        let backlog = state.backlog.as_ref().map_or(0, Charge::bytes);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        backlog
     }
 }
 
@@ -207,21 +239,19 @@ mod tests {
     }
 
     #[test]
-    fn when_all_hold_too_much_the_slow_ones_go_and_shared_frames_count_once() {
-        let budget = Budget::new(100_000);
-        let run = |bytes: usize| {
-            let entry = Entry { offset: 1, frame: Bytes::from(vec![b'x'; bytes]) };
-            Arc::new(Run::encode(Epoch::from_bits(1), &[entry]).unwrap().charged_to(budget.counter()))
-        };
+    fn shared_frames_count_once_and_for_as_long_as_anyone_holds_them() {
+        let budget = Budget::new(100);
+        let entry = Entry { offset: 1, frame: Bytes::from(vec![b'x'; 120]) };
+        let shared = Arc::new(Run::encode(Epoch::from_bits(1), &[entry]).unwrap().charged_to(budget.counter()));
         let readers: Vec<_> = (0..100).map(|_| Outbox::new(usize::MAX, Arc::clone(&budget))).collect();
-        let shared = run(50_000);
         assert!(readers.iter().all(|reader| reader.push(Parcel::Run(Slot(0), Arc::clone(&shared)))));
-        assert_eq!(budget.used(), shared.size());
-        let other = run(60_000);
-        let fresh = Outbox::new(usize::MAX, Arc::clone(&budget));
-        assert!(fresh.push(parcel(1)), "who has little waiting stays");
-        assert!(!readers[0].push(Parcel::Run(Slot(0), Arc::clone(&other))));
-        drop((shared, other, readers, fresh));
+        drop(shared);
+        assert_eq!((budget.used(), budget.excess()), (122, 22));
+        assert_eq!((readers[0].waiting(), readers[0].evict(), readers[0].waiting()), (122, 0, 0));
+        assert_eq!(take(&readers[0]), (Poll::Ready(Taken::Overflow), 0));
+        readers[1].set_backlog(7);
+        assert_eq!((readers[1].waiting(), readers[1].evict()), (129, 7));
+        drop(readers);
         assert_eq!(budget.used(), 0);
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use slab::Slab;
 
-use super::outbox::Outbox;
+use super::outbox::{Budget, Outbox};
 use crate::delivery::{Order, Parcel};
 use crate::ids::UserId;
 
@@ -76,6 +76,23 @@ impl Registry {
 }
 
 impl Registry {
+    /// Closes the sessions with the most waiting until what all hold together is a tenth below the total; returns how
+    /// many. To be called when it is above.
+    pub fn relieve(&self, budget: &Budget) -> usize {
+        let sessions = self.sessions.lock();
+        let mut greedy: Vec<_> = sessions.iter().map(|(_, entry)| (entry.outbox.waiting(), &entry.outbox)).collect();
+        greedy.sort_unstable_by_key(|(waiting, _)| std::cmp::Reverse(*waiting));
+        let (mut evicted, mut soon_free) = (0, 0);
+        for (waiting, outbox) in greedy {
+            if waiting == 0 || budget.used().saturating_sub(soon_free) <= budget.total() / 10 * 9 {
+                break;
+            }
+            soon_free += outbox.evict();
+            evicted += 1;
+        }
+        evicted
+    }
+
     /// Makes every session look around, although there is nothing for it.
     pub fn wake_all(&self) {
         for (_, entry) in self.sessions.lock().iter() {
