@@ -16,6 +16,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Drain {
     draining: Arc<AtomicBool>,
     ready: Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
 }
 
 /// What balancers and probes are told.
@@ -50,6 +51,17 @@ impl Drain {
     /// From now on no new sessions.
     pub fn begin(&self) {
         self.draining.store(true, Ordering::Release);
+    }
+
+    /// The window is over: connections that are left end without a word.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether the window is over.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
     /// What to tell balancers.

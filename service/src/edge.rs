@@ -7,6 +7,7 @@ pub mod admin;
 pub mod admission;
 pub mod api;
 pub mod connection;
+mod ops;
 pub mod problem;
 pub mod public;
 mod scratch;

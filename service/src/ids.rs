@@ -177,6 +177,32 @@ impl Key {
     }
 }
 
+/// What makes a repeated publish the same publish: a key belongs to the user who made it, so that two users who count
+/// their messages from 1 do not swallow each other's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RetryKey(Box<str>);
+
+impl RetryKey {
+    /// The key of this user.
+    #[must_use]
+    pub fn new(user: &UserId, key: &Key) -> Self {
+        // A name holds no control character, so the first line break ends it.
+        Self(format!("{user}\n{}", key.as_str()).into())
+    }
+
+    /// User and key in one text, which differs for any two pairs.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key as its user gave it.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.0.split_once('\n').map_or("", |(_, key)| key)
+    }
+}
+
 /// Which log: a room's, a user's inbox, or the internal log that carries control orders between instances.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LogName {
@@ -224,6 +250,9 @@ mod tests {
     fn keys_are_bounded() {
         assert_eq!(Key::parse(""), Err(NameError::Empty));
         assert_eq!(Key::parse(&"k".repeat(65)), Err(NameError::TooLong));
+        let key = |user: &str, key: &str| RetryKey::new(&UserId::parse(user).unwrap(), &Key::parse(key).unwrap());
+        assert_ne!(key("alice", "1"), key("bob", "1"));
+        assert_eq!(key("alice", "a\nb").key(), "a\nb");
         assert_eq!(Key::from_bits(1, 2).as_str(), "00000000000000010000000000000002");
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Serialize, Serializer};
 
-use crate::ids::Key;
+use crate::ids::RetryKey;
 
 /// Names one unbroken life of a log. It changes whenever the log may have lost data. Opaque to clients.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,7 +72,7 @@ pub struct Draft {
     /// The frame from after the offset.
     pub tail: Bytes,
     /// Makes a repeated publish safe.
-    pub key: Option<Key>,
+    pub key: Option<RetryKey>,
     /// Wall clock of the publishing instance, milliseconds since the Unix epoch; returned in the ack.
     pub at: u64,
     /// W3C trace context of the publisher, at most 64 bytes.

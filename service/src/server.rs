@@ -9,11 +9,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
+use crate::auth::jwks::{JwksError, JwksFile};
+use crate::auth::keys::{FixedKeys, KeyError, KeySource};
 use crate::auth::open::OpenAuth;
+use crate::auth::token::TokenAuth;
 use crate::backplane::memory::{MemoryBroker, MemoryConfig};
 use crate::backplane::{Arrivals, Backplane};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{AuthMode, Config, TokenSource};
 use crate::delivery::Order;
 use crate::directory::memory::MemoryDirectory;
 use crate::directory::{Directory, InstanceRecord};
@@ -60,7 +63,7 @@ pub struct Ports {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; is another process using it?")]
+    #[error("cannot listen on {address}; is another process using it?")]
     Bind {
         /// Which one.
         address: SocketAddr,
@@ -70,9 +73,12 @@ pub enum StartError {
     /// The server's name breaks the rules of names.
     #[error("PARLEY_SERVER_ID: {0}")]
     ServerId(#[from] crate::ids::NameError),
-    /// The keys for sign-in cannot be used.
-    #[error("sign-in cannot be set up: {0}")]
-    Auth(String),
+    /// The secret for sign-in cannot be used.
+    #[error("PARLEY_TOKEN_SECRET")]
+    Secret(#[from] KeyError),
+    /// The file of keys for sign-in cannot be used.
+    #[error("PARLEY_TOKEN_JWKS")]
+    Jwks(#[from] JwksError),
 }
 
 /// The embedded backplane, shared by all instances that are made from it.
@@ -137,6 +143,7 @@ pub struct Server {
     /// Ends them.
     stop: CancellationToken,
     embedded: Option<Embedded>,
+    jwks: Option<Arc<JwksFile>>,
 }
 
 impl Server {
@@ -147,11 +154,12 @@ impl Server {
     pub async fn from_config(config: &Config) -> Result<Self, StartError> {
         let clock = SystemClock::start();
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-        let auth = auth(config, Arc::clone(&clock) as Arc<dyn Clock>)?;
+        let (auth, jwks) = auth(config, Arc::clone(&clock) as Arc<dyn Clock>)?;
         let embedded = Embedded::new(config, clock, entropy);
         let ports = embedded.ports(ServerId::parse(&config.server_id)?, auth);
         let mut server = Self::bind(config, ports).await?;
         server.embedded = Some(embedded);
+        server.jwks = jwks;
         Ok(server)
     }
 
@@ -195,7 +203,6 @@ impl Server {
             entropy: ports.entropy,
             metrics,
             connections: TaskTracker::new(),
-            kill: CancellationToken::new(),
         });
         Ok(Self {
             services,
@@ -206,6 +213,7 @@ impl Server {
             tasks,
             stop,
             embedded: None,
+            jwks: None,
         })
     }
 
@@ -234,7 +242,7 @@ impl Server {
     /// Serves until `stop`, then drains: readiness false, every session asked to move in its turn, those that stay
     /// closed, then everything ended. Returns when nothing of the instance is left.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { services, arrivals, public, admin, drain_window, tasks, stop: end, embedded } = self;
+        let Self { services, arrivals, public, admin, drain_window, tasks, stop: end, embedded, jwks } = self;
         let edge = services.metrics.edge.clone();
         let public_router = public::router(Arc::clone(&services));
         let admin_router = admin::router(Arc::clone(&services));
@@ -246,6 +254,9 @@ impl Server {
         tasks.spawn(accept::serve(admin, admin_router, edge, tasks.clone(), end.clone()));
         if let Some(embedded) = embedded {
             tasks.spawn(embedded.sweep(end.clone()));
+        }
+        if let Some(jwks) = jwks {
+            tasks.spawn(end.clone().run_until_cancelled_owned(jwks.follow()));
         }
         services.drain.set_ready(true);
 
@@ -270,7 +281,8 @@ async fn hand_over(services: &Services, window: Duration) {
     services.connections.close();
     if tokio::time::timeout(window + LAST_CLOSES, services.connections.wait()).await.is_err() {
         tracing::warn!(sessions = services.connections.len(), "the drain window is over: ending what is left");
-        services.kill.cancel();
+        services.drain.end();
+        services.hub.registry().wake_all();
         services.connections.wait().await;
     }
 }
@@ -314,21 +326,19 @@ fn rules(config: &Config, server_id: &ServerId) -> SessionRules {
     )
 }
 
-fn auth(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<dyn Auth>, StartError> {
-    use crate::auth::jwks::JwksFile;
-    use crate::auth::keys::{FixedKeys, KeySource};
-    use crate::auth::token::TokenAuth;
-    use crate::config::{AuthMode, TokenSource};
+type AuthSetUp = (Arc<dyn Auth>, Option<Arc<JwksFile>>);
 
+fn auth(config: &Config, clock: Arc<dyn Clock>) -> Result<AuthSetUp, StartError> {
     let token = match &config.auth.mode {
-        AuthMode::Open => return Ok(Arc::new(OpenAuth)),
+        AuthMode::Open => return Ok((Arc::new(OpenAuth), None)),
         AuthMode::Token(token) => token,
     };
-    let keys: Arc<dyn KeySource> = match &token.source {
-        TokenSource::Secret(secret) => {
-            Arc::new(FixedKeys::from_secret(secret.expose().as_bytes()).map_err(|e| StartError::Auth(e.to_string()))?)
+    let (keys, file): (Arc<dyn KeySource>, _) = match &token.source {
+        TokenSource::Secret(secret) => (Arc::new(FixedKeys::from_secret(secret.expose().as_bytes())?), None),
+        TokenSource::Jwks(path) => {
+            let file = JwksFile::open(path)?;
+            (Arc::clone(&file) as Arc<dyn KeySource>, Some(file))
         }
-        TokenSource::Jwks(path) => JwksFile::open(path).map_err(|e| StartError::Auth(e.to_string()))?,
     };
-    Ok(Arc::new(TokenAuth::new(keys, token.audience.as_deref(), token.issuer.as_deref(), clock)))
+    Ok((Arc::new(TokenAuth::new(keys, token.audience.as_deref(), token.issuer.as_deref(), clock)), file))
 }

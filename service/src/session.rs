@@ -4,10 +4,12 @@
 
 mod feed;
 mod heartbeat;
+mod interface;
 mod publish_queue;
 mod rate_limit;
 mod requests;
 mod rooms;
+mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -15,25 +17,23 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+pub use self::interface::{Action, Input, JoinStart, OpId, Outcome, Output};
+pub use self::rules::SessionRules;
 
+use self::heartbeat::{Beat, Heartbeat};
+use self::publish_queue::PublishQueue;
+use self::rate_limit::Bucket;
+use self::rooms::Joined;
 use crate::auth::AuthError;
-use crate::backplane::{Page, PublishError, Range, Unavailable};
 use crate::clock::{Moment, Now};
-use crate::delivery::{EphemeralKind, Order, Parcel, Run, Slot};
-use crate::ids::{LogName, RoomName, ServerId, SessionId, UserId};
-use crate::message::{Draft, Position, Stored};
+use crate::delivery::{Order, Parcel, Slot};
+use crate::ids::{LogName, RoomName, SessionId, UserId};
 use crate::presence::Roster;
 use crate::protocol::client_frame::{self, Refusal};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error_code::ErrorCode;
-use crate::protocol::limits::Limits;
-use crate::protocol::server_frame::{FrameId, LeftReason, ReconnectReason, RoomTop, ServerFrame, Welcome};
-use crate::rights::{Grant, Rights};
-use heartbeat::{Beat, Heartbeat};
-use publish_queue::PublishQueue;
-use rate_limit::{Bucket, Rate};
-use rooms::Joined;
+use crate::protocol::server_frame::{FrameId, LeftReason, ReconnectReason, ServerFrame, Welcome};
+use crate::rights::Grant;
 
 /// After its drain slot a session that stays is closed this much later.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
@@ -43,206 +43,6 @@ const WAITING_MAX: usize = 64;
 const WAITING_MAX_BYTES: usize = 128 * 1024;
 /// Requests in flight; with more, the socket is not read. Above the largest room limit, so that a resume never stalls.
 const PENDING_MAX: usize = 1_200;
-
-/// What is the same for all sessions of an instance.
-#[derive(Debug)]
-pub struct SessionRules {
-    /// Told in `welcome`.
-    pub server_id: ServerId,
-    /// Told in `welcome`.
-    pub limits: Limits,
-    /// Told in `welcome`.
-    pub affinity_cookie: Option<Box<str>>,
-    /// Bytes that a room may hold back while its log is read; the outbox limit.
-    pub hold_bytes: usize,
-    /// Silence before a ping; twice as long is death.
-    pub ping: Duration,
-    /// Time to sign in.
-    pub sign_in: Duration,
-    messages: Rate,
-    joins: Rate,
-    /// Refused frames (of any kind) before the session is closed.
-    faults: Rate,
-    floods: Rate,
-}
-
-impl SessionRules {
-    /// Derives the rates from the limits.
-    #[must_use]
-    pub fn new(
-        server_id: ServerId,
-        limits: Limits,
-        affinity_cookie: Option<Box<str>>,
-        hold_bytes: usize,
-        ping: Duration,
-        sign_in: Duration,
-    ) -> Self {
-        let rooms = u32::try_from(limits.rooms).unwrap_or(u32::MAX).max(1);
-        Self {
-            messages: Rate::new(limits.messages_per_second, limits.messages_burst),
-            // A resume joins all rooms at once, perhaps twice in a row, and long replays join again.
-            joins: Rate::new(rooms.max(20), rooms.saturating_mul(2).max(40)),
-            faults: Rate::new(1, 20),
-            floods: Rate::new(20, 200),
-            server_id,
-            limits,
-            affinity_cookie,
-            hold_bytes,
-            ping,
-            sign_in,
-        }
-    }
-}
-
-/// What happens to a session.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// Sign-in by URL or header succeeded before the upgrade; `rooms` are joined at once.
-    SignedIn {
-        /// What the credentials gave.
-        grant: Grant,
-        /// From `?room=`.
-        rooms: Vec<RoomName>,
-    },
-    /// A text frame.
-    Text(&'a str),
-    /// A binary frame.
-    Binary,
-    /// Any other sign of life: pings, pongs.
-    Heard,
-    /// Something from the outbox.
-    Parcel(Parcel),
-    /// The outbox went over its limit and was emptied.
-    Overflow,
-    /// What [`Output::Start`] asked for is done.
-    Done(OpId, Outcome),
-    /// [`Session::deadline`] has come.
-    Tick,
-}
-
-/// What a session asks for, to be carried out in order.
-#[derive(Debug, PartialEq)]
-pub enum Output {
-    /// Send this frame.
-    Reply(ServerFrame),
-    /// Send the frames of a run after this offset.
-    Forward(Arc<Run>, u64),
-    /// Send this ready frame.
-    Ephemeral(Bytes),
-    /// Send a WebSocket ping.
-    Ping,
-    /// Begin this, and answer with [`Input::Done`].
-    Start(OpId, Action),
-    /// Broadcast a signal; no answer.
-    Signal {
-        /// To the members of this log.
-        log: LogName,
-        /// The client frame.
-        frame: Bytes,
-        /// Skips this session.
-        kind: EphemeralKind,
-    },
-    /// Membership of this slot ends, if it began.
-    Leave {
-        /// The slot that [`Action::Join`] had.
-        slot: Slot,
-        /// The user asked for it, so that presence need not wait for a resume elsewhere.
-        asked: bool,
-    },
-    /// Close. Nothing comes after it.
-    Close(CloseCode),
-}
-
-/// Number of a request in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OpId(pub u32);
-
-/// What takes time.
-#[derive(Debug, PartialEq)]
-pub enum Action {
-    /// Check a token.
-    SignIn {
-        /// As the client sent it.
-        token: Box<str>,
-    },
-    /// Become a member, then read. Everything of the log that follows goes to the outbox under `slot`.
-    Join {
-        /// This membership.
-        slot: Slot,
-        /// Of which log.
-        log: LogName,
-        /// For presence.
-        user: UserId,
-        /// What to read once the membership stands.
-        start: JoinStart,
-    },
-    /// Read what follows a position, as a member.
-    Sync {
-        /// Of which log.
-        log: LogName,
-        /// What the client has.
-        since: Position,
-    },
-    /// Append.
-    Publish {
-        /// To which log.
-        log: LogName,
-        /// What.
-        draft: Box<Draft>,
-    },
-    /// Append to the receiver's inbox, then to the sender's.
-    Direct {
-        /// The sender.
-        from: UserId,
-        /// The receiver.
-        to: UserId,
-        /// What; its key is always set.
-        draft: Box<Draft>,
-    },
-    /// Read a part.
-    History {
-        /// Of which log.
-        log: LogName,
-        /// Which part.
-        range: Range,
-        /// Most messages.
-        limit: usize,
-    },
-    /// Who is there.
-    Presence {
-        /// Where.
-        room: RoomName,
-    },
-    /// Which rooms there are.
-    Rooms {
-        /// Only rooms that may be joined.
-        rights: Rights,
-    },
-}
-
-/// What a join reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JoinStart {
-    /// What was missed.
-    Since(Position),
-    /// The newest messages; may be none.
-    Newest(usize),
-}
-
-/// What came of an [`Action`].
-#[derive(Debug)]
-pub enum Outcome {
-    /// Of [`Action::SignIn`].
-    SignIn(Result<Grant, AuthError>),
-    /// Of [`Action::Join`], [`Action::Sync`], [`Action::History`].
-    Page(Result<Page, Unavailable>),
-    /// Of [`Action::Publish`] and [`Action::Direct`].
-    Published(Result<Stored, PublishError>),
-    /// Of [`Action::Presence`].
-    Roster(Result<Roster, Unavailable>),
-    /// Of [`Action::Rooms`]; `true` if there are more.
-    Rooms(Result<(Vec<RoomTop>, bool), Unavailable>),
-}
 
 #[derive(Debug)]
 enum Pending {

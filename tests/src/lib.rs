@@ -1,1 +1,3 @@
-//! x
+//! Test harness, scenarios and load generator of Parley.
+
+pub mod load;

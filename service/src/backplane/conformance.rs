@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 
 use super::{Arrival, Arrivals, Backplane, Page, PageLimit, Range};
-use crate::ids::{Key, LogName, RoomName, UserId};
+use crate::ids::{Key, LogName, RetryKey, RoomName, UserId};
 use crate::message::{Draft, Position, Stored};
 
 /// How long a check waits for something that takes time before it fails.
@@ -194,7 +194,8 @@ fn draft(text: &str) -> Draft {
 }
 
 fn keyed(text: &str, key: &str) -> Draft {
-    Draft { key: Some(Key::parse(key).expect("checks use good keys")), ..draft(text) }
+    let (user, key) = (UserId::parse("alice").expect("a good name"), Key::parse(key).expect("checks use good keys"));
+    Draft { key: Some(RetryKey::new(&user, &key)), ..draft(text) }
 }
 
 /// The frame that `draft(text)` becomes at `offset`.

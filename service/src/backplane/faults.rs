@@ -137,6 +137,7 @@ impl Faulty {
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), wake: Notify::new() });
         let (sender, receiver) = mpsc::channel(CAPACITY);
+        #[expect(clippy::disallowed_methods, reason = "the caller gets the handle")]
         let pump = tokio::spawn(pump(shared.clone(), arrivals, sender));
         (Arc::new(Self { inner, shared }), receiver, pump)
     }

@@ -37,10 +37,12 @@ pub struct ProcessVars;
 
 impl Vars for ProcessVars {
     fn var(&self, name: &str) -> Option<OsString> {
+        #[expect(clippy::disallowed_methods, reason = "this file is the home of the environment")]
         std::env::var_os(name)
     }
 
     fn names(&self, prefix: &str) -> Vec<String> {
+        #[expect(clippy::disallowed_methods, reason = "this file is the home of the environment")]
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         names.filter(|name| name.starts_with(prefix)).collect()
     }
@@ -61,6 +63,7 @@ impl Vars for ProcessVars {
 
 /// The arguments of this process without its own name.
 pub fn process_args() -> Vec<OsString> {
+    #[expect(clippy::disallowed_methods, reason = "this file is the home of the command line")]
     std::env::args_os().skip(1).collect()
 }
 

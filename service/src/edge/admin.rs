@@ -12,7 +12,6 @@ use super::services::Services;
 use crate::drain::Health;
 
 /// All admin routes.
-#[must_use]
 pub fn router(services: Arc<Services>) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
 use super::actions;
 use super::admission::Admitted;
+use super::ops::{Finished, Ops};
 use super::scratch::Scratch;
 use super::services::Services;
 use super::wire::{Event, Fault, Wire};
@@ -30,23 +29,27 @@ use crate::protocol::framing;
 use crate::protocol::limits::CLIENT_FRAME_MAX_BYTES;
 use crate::protocol::server_frame::ServerFrame;
 use crate::rights::Grant;
-use crate::session::{Input, OpId, Outcome, Output, Session};
+use crate::session::{Action, Input, OpId, Output, Session};
 
 /// How long a peer may take to answer our close frame, and the socket to take it.
 const CLOSE_WAIT: Duration = Duration::from_secs(3);
 /// Client frames handled before other connections get their turn.
 const FRAMES_PER_TURN: usize = 64;
+/// Above this, what was gathered is sent before more is gathered.
+const WRITE_BYTES: usize = 128 * 1024;
 /// One delivery in this many is timed, by offset, so that no session pays for each of its messages.
 const TIMED_ONE_IN: u64 = 64;
 
-enum Finished {
-    /// An action of the session.
-    Action(OpId, Outcome, Option<Membership>),
-    /// The check of bans for credentials that came with the request.
-    Admission(Result<(Grant, Vec<RoomName>), AuthError>),
+/// Why gathering ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gathered {
+    /// Nothing more is ready.
+    All,
+    /// Send this, then gather on: replays of many rooms must not pile up.
+    EnoughForOneWrite,
+    /// Others want their turn.
+    EnoughForOneTurn,
 }
-
-type Ops = FuturesUnordered<BoxFuture<'static, Finished>>;
 
 /// How far the connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn check_ban(&mut self, grant: Grant, rooms: Vec<RoomName>) {
         let services = Arc::clone(&self.services);
         services.hub.registry().signed_in(self.registered(), &grant.user);
-        self.op(Box::pin(async move {
+        self.ops.get_or_insert_default().push(Box::pin(async move {
             let checked = actions::not_banned(&services, &grant.user).await;
             Finished::Admission(checked.map(|()| (grant, rooms)))
         }));
@@ -129,8 +132,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.registration.as_ref().map_or(usize::MAX, Registration::key)
     }
 
-    fn op(&mut self, op: BoxFuture<'static, Finished>) {
-        self.ops.get_or_insert_with(Box::default).push(op);
+    /// How an action is carried out; the future owns all it needs.
+    fn perform(&self) -> impl FnOnce(OpId, Action) -> BoxFuture<'static, Finished> + use<S> {
+        let (services, outbox) = (Arc::clone(&self.services), Arc::clone(&self.outbox));
+        let registered = self.registered();
+        move |op, action| {
+            Box::pin(async move {
+                let (outcome, membership) = actions::perform(services, outbox, registered, action).await;
+                Finished::Action(op, outcome, membership)
+            })
+        }
+    }
+
+    fn poll_ops(&mut self, cx: &mut Context<'_>) -> Option<Finished> {
+        let perform = self.perform();
+        match self.ops.as_mut()?.poll_next(cx, perform) {
+            Poll::Ready(Some(finished)) => Some(finished),
+            Poll::Ready(None) => {
+                self.ops = None;
+                None
+            }
+            Poll::Pending => None,
+        }
     }
 
     /// One turn: everything that is ready, then one write. `Ready` when the connection is over.
@@ -151,44 +174,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Stage::Closing(until) = self.stage {
             return self.closing(cx, scratch, until, now);
         }
-        self.gather(cx, scratch, now);
-        if !scratch.frames.is_empty() {
-            if self.wire.send(cx, &scratch.frames).is_err() {
-                return Poll::Ready(());
+        loop {
+            let gathered = self.gather(cx, scratch, now);
+            if !scratch.frames.is_empty() {
+                if self.wire.send(cx, &scratch.frames).is_err() {
+                    return Poll::Ready(());
+                }
+                self.count_writes(scratch.frames.len());
+                scratch.frames.clear();
+                if self.wire.is_blocked() {
+                    self.outbox.set_backlog(self.wire.backlog());
+                }
             }
-            self.count_writes(scratch.frames.len());
-            scratch.frames.clear();
-            if self.wire.is_blocked() {
-                self.outbox.set_backlog(self.wire.backlog());
+            if let Stage::Closing(until) = self.stage {
+                return self.closing(cx, scratch, until, now);
+            }
+            match gathered {
+                Gathered::All => return Poll::Pending,
+                Gathered::EnoughForOneWrite => {}
+                Gathered::EnoughForOneTurn => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             }
         }
-        if let Stage::Closing(until) = self.stage {
-            return self.closing(cx, scratch, until, now);
-        }
-        Poll::Pending
     }
 
     /// Gives the session everything that is ready. What it wants to send is left in `scratch.frames`.
-    fn gather(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Now) {
+    fn gather(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Now) -> Gathered {
         let mut frames_left = FRAMES_PER_TURN;
         loop {
+            if scratch.frames.len() > WRITE_BYTES {
+                return Gathered::EnoughForOneWrite;
+            }
             let mut idle = true;
             while self.timer.as_mut().poll(cx).is_ready() {
                 self.give(Input::Tick, now, scratch);
                 self.rearm(true);
                 if self.stage != Stage::Open {
-                    return;
+                    return Gathered::All;
                 }
-            }
-            while let Some(Poll::Ready(Some(finished))) = self.ops.as_mut().map(|ops| ops.poll_next_unpin(cx)) {
-                idle = false;
-                self.finished(finished, now, scratch);
-                if self.stage != Stage::Open {
-                    return;
-                }
-            }
-            if self.ops.as_ref().is_some_and(|ops| ops.is_empty()) {
-                self.ops = None;
             }
             // While the socket is full nothing is read and nothing taken: the client slows itself down, and the outbox
             // fills up to its limit.
@@ -196,7 +221,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if self.outbox.poll_overflow(cx).is_ready() {
                     self.give(Input::Overflow, now, scratch);
                 }
-                return;
+                return Gathered::All;
+            }
+            if let Some(finished) = self.poll_ops(cx) {
+                idle = false;
+                self.finished(finished, now, scratch);
             }
             match self.outbox.poll_take(cx, &mut scratch.parcels) {
                 Poll::Ready(Taken::Parcels) => {
@@ -211,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Pending => {}
             }
             if self.stage != Stage::Open {
-                return;
+                return Gathered::All;
             }
             if self.session.wants_input()
                 && let Poll::Ready(event) = self.wire.poll_event(cx, &mut scratch.read, &mut scratch.frames)
@@ -221,11 +250,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 frames_left -= 1;
             }
             if self.stage != Stage::Open || idle {
-                return;
+                return Gathered::All;
             }
             if frames_left == 0 {
-                cx.waker().wake_by_ref();
-                return;
+                return Gathered::EnoughForOneTurn;
             }
         }
     }
@@ -258,6 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if let Some((slot, membership)) = membership.map(|m| (m.slot(), m))
                     && self.session.has_joined(slot)
                 {
+                    reserve_few(&mut self.memberships);
                     self.memberships.push((slot, membership));
                 }
                 self.give(Input::Done(op, outcome), now, scratch);
@@ -306,12 +335,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Output::Ping => framing::put_ping(frames),
             Output::Start(op, action) => {
-                let (services, outbox) = (Arc::clone(&self.services), Arc::clone(&self.outbox));
-                let registered = self.registered();
-                self.op(Box::pin(async move {
-                    let (outcome, membership) = actions::perform(services, outbox, registered, action).await;
-                    Finished::Action(op, outcome, membership)
-                }));
+                let perform = self.perform();
+                self.ops.get_or_insert_default().start(op, action, perform);
             }
             Output::Signal { log, frame, kind } => self.services.backplane.broadcast(&log, frame, kind),
             Output::Leave { slot, asked } => {
@@ -379,10 +404,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+/// Most sessions are in their inbox and one room: a vector's own first step would be twice that.
+fn reserve_few<T>(vector: &mut Vec<T>) {
+    if vector.capacity() == 0 {
+        vector.reserve_exact(2);
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.services.drain.has_ended() {
+            return Poll::Ready(());
+        }
         let mut scratch = Scratch::borrow();
         let turned = self.turn(cx, &mut scratch);
         scratch.give_back();

@@ -15,7 +15,6 @@ use super::upgrade;
 use crate::drain::Health;
 
 /// All public routes.
-#[must_use]
 pub fn router(services: Arc<Services>) -> Router {
     Router::new()
         .route("/", get(welcome))

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admission::Admission;
@@ -54,6 +53,4 @@ pub struct Services {
     pub metrics: Metrics,
     /// Where connections run.
     pub connections: TaskTracker,
-    /// Ends every connection at once; the last resort of a shutdown.
-    pub kill: CancellationToken,
 }

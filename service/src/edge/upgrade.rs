@@ -49,18 +49,18 @@ pub async fn ws(State(services): State<Arc<Services>>, request: Request) -> Resp
                     let edge = &services.metrics.edge;
                     edge.connections.inc();
                     edge.handshake.0.observe(services.clock.now().mono.since(started).as_secs_f64());
-                    let (kill, tracker) = (services.kill.clone(), services.connections.clone());
+                    let tracker = services.connections.clone();
                     // The connection is a task of its own, as small as it can be: this one is wide and ends here. The
                     // buffer that hyper read the request into is dropped with it.
                     match into_socket(upgraded) {
                         Ok((stream, early)) => {
                             let connection = Connection::new(stream, &early, services, admitted, grant);
-                            tracker.spawn(kill.run_until_cancelled_owned(connection));
+                            tracker.spawn(connection);
                         }
                         Err(upgraded) => {
                             let stream: Box<dyn Socket> = Box::new(TokioIo::new(upgraded));
                             let connection = Connection::new(stream, &[], services, admitted, grant);
-                            tracker.spawn(kill.run_until_cancelled_owned(connection));
+                            tracker.spawn(connection);
                         }
                     }
                 }

@@ -109,6 +109,14 @@ impl Outbox {
         kept
     }
 
+    /// Wakes the reader, although there may be nothing.
+    pub fn wake(&self) {
+        let waker = self.state.lock().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     /// Moves everything that waits to the end of `into`. Cancel-safe: nothing is lost when it is pending.
     pub fn poll_take(&self, cx: &mut Context<'_>, into: &mut Vec<Parcel>) -> Poll<Taken> {
         let mut state = self.state.lock();
@@ -142,10 +150,11 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// Says how many bytes were taken but still wait for the socket; they count against the limit.
+    /// Says how many bytes were taken but still wait for the socket; they count against the limit. At most half of it:
+    /// a long answer that the client asked for must not alone make it slow.
     pub fn set_backlog(&self, bytes: usize) {
         let mut state = self.state.lock();
-        state.backlog = bytes;
+        state.backlog = bytes.min(self.limit / 2);
         self.settle(&mut state);
     }
 
@@ -223,7 +232,7 @@ mod tests {
     fn what_waits_for_the_socket_counts_too() {
         let outbox = Outbox::new(100, Budget::new(1_000_000));
         outbox.set_backlog(80);
-        assert!(outbox.push(parcel(20)));
+        assert!(outbox.push(parcel(50)), "half of the limit is left to what is live");
         assert!(!outbox.push(parcel(1)));
     }
 

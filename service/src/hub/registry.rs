@@ -56,8 +56,12 @@ impl Registry {
     /// Gives an order to all sessions of a user; returns how many. Looks at every session: orders are rare.
     pub fn order_user(&self, user: &UserId, order: &Order) -> usize {
         let sessions = self.sessions.lock();
-        let of_user = sessions.iter().filter(|(_, entry)| entry.user.as_ref() == Some(user));
-        of_user.map(|(_, entry)| entry.outbox.push(Parcel::Order(order.clone()))).count()
+        let mut count = 0;
+        for (_, entry) in sessions.iter().filter(|(_, entry)| entry.user.as_ref() == Some(user)) {
+            entry.outbox.push(Parcel::Order(order.clone()));
+            count += 1;
+        }
+        count
     }
 
     /// Gives each session an order of its own, made from its index and their number; returns how many.
@@ -68,6 +72,15 @@ impl Registry {
             entry.outbox.push(Parcel::Order(order(index, count)));
         }
         count
+    }
+}
+
+impl Registry {
+    /// Makes every session look around, although there is nothing for it.
+    pub fn wake_all(&self) {
+        for (_, entry) in self.sessions.lock().iter() {
+            entry.outbox.wake();
+        }
     }
 }
 

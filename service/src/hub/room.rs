@@ -265,3 +265,6 @@ impl State {
         if broken { Continuity::Broken } else { Continuity::Whole }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::PROTOCOL_VERSION;
 use super::error_code::ErrorCode;
 use super::limits::Limits;
-use crate::ids::{INBOX_ALIAS, Key, RoomName, ServerId, SessionId, UserId};
+use crate::ids::{INBOX_ALIAS, Key, RetryKey, RoomName, ServerId, SessionId, UserId};
 use crate::message::{Draft, Entry, Epoch, Position, Stored};
 
 /// The `id` of a request as JSON text, repeated in its reply exactly as it was written.
@@ -241,14 +241,14 @@ pub struct Content<'a> {
     pub traceparent: Option<Box<str>>,
 }
 
-fn draft(kind: &str, room: &str, parties: &str, content: Content<'_>) -> Draft {
+fn draft(kind: &str, room: &str, from: &UserId, parties: &str, content: Content<'_>) -> Draft {
     let head = format!("{{\"type\":\"{kind}\",\"room\":{},\"offset\":", text(room));
     let key = content.key.as_ref().map(|key| format!(",\"key\":{}", text(key.as_str()))).unwrap_or_default();
     let tail = format!(",{parties},\"msg\":{}{key},\"at\":{}}}", content.msg.get(), content.at);
     Draft {
         head: Bytes::from(head),
         tail: Bytes::from(tail),
-        key: content.key,
+        key: content.key.as_ref().map(|key| RetryKey::new(from, key)),
         at: content.at,
         traceparent: content.traceparent,
     }
@@ -257,14 +257,14 @@ fn draft(kind: &str, room: &str, parties: &str, content: Content<'_>) -> Draft {
 /// A `message` for a room.
 #[must_use]
 pub fn message_draft(room: &RoomName, from: &UserId, content: Content<'_>) -> Draft {
-    draft("message", room.as_str(), &format!("\"from\":{}", text(from.as_str())), content)
+    draft("message", room.as_str(), from, &format!("\"from\":{}", text(from.as_str())), content)
 }
 
 /// A `direct` for an inbox: the same for receiver and sender, so it is made once for both.
 #[must_use]
 pub fn direct_draft(from: &UserId, to: &UserId, content: Content<'_>) -> Draft {
     let parties = format!("\"from\":{},\"to\":{}", text(from.as_str()), text(to.as_str()));
-    draft("direct", INBOX_ALIAS, &parties, content)
+    draft("direct", INBOX_ALIAS, from, &parties, content)
 }
 
 /// A `signal` to the members of a room, or to a user's sessions with `@me` as the room.

@@ -98,6 +98,10 @@ impl Session {
         }
         let slot = Slot(self.next_slot);
         self.next_slot += 1;
+        if self.rooms.capacity() == 0 {
+            // The inbox and one room: a vector's own first step would be twice that, in every session.
+            self.rooms.reserve_exact(2);
+        }
         self.rooms.push(Joined { slot, log: log.clone(), feed: Feed::joining() });
         let foreign = since.is_some_and(|since| since.epoch.is_none());
         let start = match since {
@@ -201,7 +205,7 @@ impl Session {
             && self.rooms.iter().any(|joined| joined.log == *queue && joined.feed.is_joining());
         let Some(index) = self.queues.iter().position(|(log, _)| log == queue) else { return };
         if !joining && let Some(Waiting { id, to, draft }) = self.queues[index].1.start() {
-            let key = draft.key.as_ref().map(|key| key.as_str().into());
+            let key = draft.key.as_ref().map(|key| key.key().into());
             let pending = Pending::Publish { id, log: queue.clone(), key };
             let action = match (queue, to) {
                 (LogName::Inbox(from), LogName::Inbox(to)) => Action::Direct { from: from.clone(), to, draft },

@@ -147,6 +147,7 @@ async fn exchange(request: Request<Bytes>) -> Result<Response<Bytes>, HttpError>
     let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Ends with the runtime, at the latest when `post` returns.
+    #[expect(clippy::disallowed_methods, reason = "it ends with the runtime of this one export")]
     tokio::spawn(connection);
 
     parts.headers.insert(HOST, HeaderValue::from_str(authority.as_str())?);

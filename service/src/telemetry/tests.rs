@@ -65,7 +65,7 @@ fn run(format: LogFormat, traces: Option<&TracesConfig>, story: impl FnOnce()) -
 fn collector() -> (SocketAddr, mpsc::Receiver<(String, Vec<u8>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = mpsc::sync_channel(64);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             if sender.send(receive(stream).expect("a whole request")).is_err() {
@@ -209,7 +209,7 @@ fn shutdown_ends_when_nobody_listens() {
     let traces = traces_to(free);
     let lines = Lines::default();
     let (subscriber, telemetry) = subscriber(&log(LogFormat::Json), "server-1", Some(&traces), lines).expect("valid");
-    let (done, ended) = mpsc::channel();
+    let (done, ended) = mpsc::sync_channel(64);
     thread::spawn(move || {
         tracing::subscriber::with_default(subscriber, || drop(publish_span("general", None)));
         telemetry.shutdown();
@@ -224,7 +224,7 @@ fn shutdown_ends_when_the_collector_accepts_and_never_answers() {
     let deaf = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let traces = traces_to(deaf.local_addr().expect("bound"));
     let (telemetry, _lines) = run(LogFormat::Json, Some(&traces), || drop(publish_span("general", None)));
-    let (done, ended) = mpsc::channel();
+    let (done, ended) = mpsc::sync_channel(64);
     thread::spawn(move || {
         telemetry.shutdown_within(Duration::from_millis(100));
         done.send(()).ok();

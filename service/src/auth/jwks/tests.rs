@@ -151,9 +151,10 @@ async fn the_task_that_follows_the_file_takes_up_a_change() {
     let file = JwksFile::open(dir.file()).unwrap();
     dir.write(jwks(&[ec_jwk("b")]));
     // Time is paused and moves only while nothing else runs, so this waits for looks and not for the clock.
+    let mut looks = tokio::time::interval(POLL);
     let seen = async {
         while !accepts(&file, Algorithm::ES256, "b") {
-            tokio::time::sleep(POLL).await;
+            looks.tick().await;
         }
     };
     tokio::select! {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::backplane::{Page, PageLimit, Range};
 use crate::clock::Moment;
-use crate::ids::Key;
+use crate::ids::RetryKey;
 use crate::message::{Draft, Entry, Epoch, Position, Stored};
 
 /// What a kept message costs besides its text: its place in the queue (which grows by doubling), the reference count of
@@ -78,7 +78,7 @@ impl Log {
     }
 
     /// The first answer to a publish with this key, if it is remembered still.
-    pub(super) fn first_answer(&mut self, key: &Key, now: Moment, keep: &Retention) -> Option<Stored> {
+    pub(super) fn first_answer(&mut self, key: &RetryKey, now: Moment, keep: &Retention) -> Option<Stored> {
         self.keys.expire(now, keep.key_window);
         let answer = self.keys.answers.get(key.as_str())?;
         Some(Stored { position: Position { epoch: self.epoch, offset: answer.offset }, at: answer.at })
@@ -189,7 +189,7 @@ struct Answer {
 }
 
 impl Keys {
-    fn remember(&mut self, key: &Key, answer: Answer, now: Moment) {
+    fn remember(&mut self, key: &RetryKey, answer: Answer, now: Moment) {
         let key: Arc<str> = key.as_str().into();
         self.bytes += key.len() + KEY_OVERHEAD;
         self.oldest_first.push_back((now, key.clone()));

@@ -23,13 +23,17 @@ fn nothing_of_a_room_precedes_its_joined_and_the_first_live_one_follows_it() {
 
 #[test]
 fn a_resume_that_cannot_be_honoured_says_so_without_messages() {
-    for (since, lost) in [(r#"{"epoch":"0000000000000007","offset":3}"#, true), (r#"{"epoch":"foreign","offset":3}"#, false)] {
+    for (since, lost) in
+        [(r#"{"epoch":"0000000000000007","offset":3}"#, true), (r#"{"epoch":"foreign","offset":3}"#, false)]
+    {
         let mut driven = Driven::signed_in();
         let op = driven.start(&format!(r#"{{"type":"join","room":"r","since":{since}}}"#));
-        let read = Page { lost, ..page(1..=0, 10) };
+        let read = Page { lost, ..nothing(10) };
         assert_eq!(
             told(&driven.done(op, Outcome::Page(Ok(read)))),
-            [r#"{"type":"joined","room":"r","epoch":"0000000000000007","offset":10,"recovered":false,"more":false,"messages":[]}"#]
+            [
+                r#"{"type":"joined","room":"r","epoch":"0000000000000007","offset":10,"recovered":false,"more":false,"messages":[]}"#
+            ]
         );
     }
 }
@@ -72,7 +76,10 @@ fn a_failed_read_is_tried_again_until_the_log_answers() {
 fn a_new_epoch_without_loss_is_told_and_with_loss_it_is_a_gap() {
     let other = Epoch::from_bits(8);
     for (lost, said) in [
-        (false, r#"{"type":"joined","room":"r","epoch":"0000000000000008","offset":10,"recovered":true,"more":false,"messages":[]}"#),
+        (
+            false,
+            r#"{"type":"joined","room":"r","epoch":"0000000000000008","offset":10,"recovered":true,"more":false,"messages":[]}"#,
+        ),
         (true, r#"{"type":"gap","room":"r","epoch":"0000000000000008","offset":10}"#),
     ] {
         let mut driven = Driven::joined();
@@ -97,7 +104,7 @@ fn what_is_held_during_a_join_is_bounded_and_nothing_is_lost() {
     for offset in 11..=1_000 {
         driven.give(Input::Parcel(Parcel::Run(Slot(0), run(offset..=offset))));
     }
-    let out = driven.done(op, Outcome::Page(Ok(page(1..=0, 10))));
+    let out = driven.done(op, Outcome::Page(Ok(nothing(10))));
     let [(op, Action::Sync { since, .. })] = started(&out)[..] else { panic!("{:?}", told(&out)) };
     assert_eq!(*since, at(10));
     let out = driven.done(op, Outcome::Page(Ok(page(11..=1_000, 1_000))));
@@ -110,7 +117,7 @@ fn a_leave_before_the_join_is_done_answers_both() {
     let join = driven.start(r#"{"type":"join","id":1,"room":"r"}"#);
     let out = driven.say(r#"{"type":"leave","id":2,"room":"r"}"#);
     assert_eq!(told(&out), ["leave 0 asked=true", r#"{"type":"left","id":2,"room":"r"}"#]);
-    let out = driven.done(join, Outcome::Page(Ok(page(1..=0, 3))));
+    let out = driven.done(join, Outcome::Page(Ok(nothing(3))));
     assert_eq!((error_code(&out), out.len()), (ErrorCode::NotJoined, 1));
 }
 
@@ -246,7 +253,9 @@ impl Client {
     fn answer(&mut self, index: usize, most: usize, fails: bool) {
         let (op, action) = self.open.remove(index);
         let page = match action {
-            Action::Join { start: JoinStart::Since(since), .. } | Action::Sync { since, .. } => self.log.since(since, most),
+            Action::Join { start: JoinStart::Since(since), .. } | Action::Sync { since, .. } => {
+                self.log.since(since, most)
+            }
             Action::Join { start: JoinStart::Newest(most), .. } => {
                 let from = self.log.top().offset.saturating_sub(most as u64).max(self.log.trimmed);
                 Page { entries: self.log.entries(from, most), top: self.log.top(), more: false, lost: false }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Memory, draft, room};
 use crate::backplane::memory::MemoryConfig;
 use crate::backplane::{Backplane, PageLimit, Range};
-use crate::ids::{Key, LogName, UserId};
+use crate::ids::{Key, LogName, RetryKey, UserId};
 use crate::message::{Draft, Position};
 
 const ALL: PageLimit = PageLimit { messages: 10_000, bytes: 100_000_000 };
@@ -17,7 +17,8 @@ fn bounded(total_bytes: usize) -> Arc<Memory> {
 }
 
 fn keyed(key: usize) -> Draft {
-    Draft { key: Some(Key::parse(&key.to_string()).unwrap()), ..draft("x") }
+    let (user, key) = (UserId::parse("u").unwrap(), Key::parse(&key.to_string()).unwrap());
+    Draft { key: Some(RetryKey::new(&user, &key)), ..draft("x") }
 }
 
 async fn messages(backplane: &dyn Backplane, log: &LogName) -> usize {

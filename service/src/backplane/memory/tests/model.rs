@@ -9,7 +9,7 @@ use super::super::log::{Log, Retention};
 use super::draft;
 use crate::backplane::{Page, PageLimit, Range};
 use crate::clock::Moment;
-use crate::ids::Key;
+use crate::ids::{Key, RetryKey, UserId};
 use crate::message::{Draft, Entry, Epoch, Position, Stored};
 
 const KEEP: Retention = Retention { messages: 6, age: Duration::from_secs(60), key_window: Duration::from_secs(20) };
@@ -109,7 +109,7 @@ proptest! {
                     model.dropped = model.messages.len();
                 }
                 Step::Publish { length, key } => {
-                    let name = key.map(|key| Key::parse(&key.to_string()).unwrap());
+                    let name = key.map(|key| RetryKey::new(&UserId::parse("u").unwrap(), &Key::parse(&key.to_string()).unwrap()));
                     let draft = Draft { key: name, at, ..draft(&"x".repeat(length)) };
                     let known = draft.key.as_ref().and_then(|key| log.first_answer(key, now, &KEEP));
                     let stored = known.unwrap_or_else(|| log.append(&draft, now, &KEEP).0);
