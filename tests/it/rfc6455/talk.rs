@@ -12,7 +12,7 @@ use super::echo;
 use super::frames::{Reply, read_all};
 
 /// Far more than any exchange takes; a hanging one fails with it.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(15);
 /// A correct request for an upgrade.
 pub const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
