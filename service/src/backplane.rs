@@ -52,7 +52,7 @@ pub struct PageLimit {
     pub bytes: usize,
 }
 
-/// A part of a log.
+/// A part of a log, read at one moment: `top` and `entries` belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// Consecutive messages, oldest first.

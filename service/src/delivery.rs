@@ -2,6 +2,7 @@
 //! It neither queues nor writes; see `hub/outbox.rs` and `edge/connection.rs`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
@@ -26,7 +27,39 @@ pub struct Run {
     ends: Box<[u32]>,
     frames: Bytes,
     published_ms: u64,
+    charge: Option<Charge>,
 }
+
+/// Bytes that are counted for as long as something that holds them lives.
+#[derive(Debug)]
+pub struct Charge {
+    counter: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Charge {
+    /// Counts `bytes` in `counter` until dropped.
+    #[must_use]
+    pub fn new(counter: &Arc<AtomicUsize>, bytes: usize) -> Self {
+        counter.fetch_add(bytes, Ordering::Relaxed);
+        Self { counter: Arc::clone(counter), bytes }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.counter.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Who pays does not make two runs different.
+impl PartialEq for Charge {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Charge {}
 
 impl Run {
     /// Encodes `entries`, which are consecutive.
@@ -46,7 +79,14 @@ impl Run {
             }
             framing::put_text(&mut frames, &entry.frame);
         }
-        Some(Self { epoch, first, ends: ends.into(), frames: frames.freeze(), published_ms })
+        Some(Self { epoch, first, ends: ends.into(), frames: frames.freeze(), published_ms, charge: None })
+    }
+
+    /// The same, counted in `counter` until its last holder lets go: shared bytes count once, however many share them.
+    #[must_use]
+    pub fn charged_to(mut self, counter: &Arc<AtomicUsize>) -> Self {
+        self.charge = Some(Charge::new(counter, self.frames.len()));
+        self
     }
 
     /// The epoch of all its messages.

@@ -228,7 +228,7 @@ impl Hub {
         let mut rooms = self.rooms.write();
         let room = rooms.entry(log.clone()).or_insert_with(|| {
             self.metrics.rooms.inc();
-            Room::new(log.clone())
+            Room::new(log.clone(), Arc::clone(&self.budget))
         });
         Arc::clone(room)
     }

@@ -1,9 +1,11 @@
 //! The process: arguments, logs, signals, exit codes. Everything else is in the library.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use parley_service::config::{Config, Invocation, ProcessVars, process_args};
+use parley_service::edge::api;
 use parley_service::protocol::reference;
 use parley_service::server::Server;
 use parley_service::telemetry;
@@ -24,10 +26,10 @@ fn main() -> ExitCode {
         }
     };
     match loaded.invocation {
-        Invocation::Print(text) => print!("{text}"),
-        Invocation::ShowConfig(settings) => print!("{settings}"),
-        Invocation::Protocol => print!("{}", reference::render()),
-        Invocation::OpenApi => print!("{}", parley_service::edge::api::document()),
+        Invocation::Print(text) => show(&text),
+        Invocation::ShowConfig(settings) => show(&settings.to_string()),
+        Invocation::Protocol => show(&reference::render()),
+        Invocation::OpenApi => show(&api::document()),
         Invocation::Serve(config) => {
             if let Err(error) = serve(&config, &loaded.warnings) {
                 eprintln!("parley: {error:#}");
@@ -36,6 +38,11 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Whoever reads this may have seen enough (`parley config | head`): that is no fault.
+fn show(text: &str) {
+    drop(std::io::stdout().write_all(text.as_bytes()));
 }
 
 fn serve(config: &Config, warnings: &[String]) -> anyhow::Result<()> {

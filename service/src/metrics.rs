@@ -53,6 +53,8 @@ pub struct EdgeMetrics {
     pub delivery: Histogramme,
     /// HTTP connections that are not WebSockets.
     pub http_connections: Gauge,
+    /// Requests of the server API, by endpoint as it is declared, method, and class of status.
+    pub api_requests: Family<[(&'static str, &'static str); 3], Counter>,
 }
 
 /// Local fan-out.
@@ -72,7 +74,7 @@ pub struct HubMetrics {
     pub repairs: Family<Label, Counter>,
     /// Gaps told to the members of a room, by room and not by member.
     pub gaps: Counter,
-    /// Bytes in outboxes above 16 KiB each.
+    /// Bytes that wait in outboxes, shared ones once, and in front of full sockets.
     pub outbox_bytes: Gauge,
 }
 
@@ -109,6 +111,11 @@ impl Metrics {
             "http_connections",
             "Open connections that are not WebSockets",
             edge.http_connections.clone(),
+        );
+        registry.register(
+            "api_requests",
+            "Requests of the server API, by endpoint, method and class of status",
+            edge.api_requests.clone(),
         );
         registry.register("connections", "WebSocket upgrades done", edge.connections.clone());
         registry.register("refused", "Connections refused, by reason", edge.refused.clone());

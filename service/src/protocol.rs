@@ -8,6 +8,8 @@ pub mod framing;
 pub mod json;
 pub mod limits;
 pub mod reference;
+#[cfg(test)]
+mod samples;
 pub mod server_frame;
 
 /// The version told in `welcome`.

@@ -314,6 +314,9 @@ fn rules(config: &Config, server_id: &ServerId) -> SessionRules {
         replay_messages: config.history.replay_messages,
         ping_seconds: config.limits.ping.as_secs(),
         sign_in_seconds: config.limits.sign_in.as_secs(),
+        outbox_bytes: config.limits.outbox_bytes,
+        history_messages: config.history.messages,
+        history_seconds: config.history.age.as_secs(),
         ..Limits::default()
     };
     SessionRules::new(

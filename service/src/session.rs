@@ -90,12 +90,14 @@ pub struct Session {
     buckets: Buckets,
     heartbeat: Heartbeat,
     drained_at: Option<Moment>,
+    /// From `?room=`, to be joined once signed in.
+    url_rooms: Vec<RoomName>,
 }
 
 impl Session {
-    /// A session that is not signed in yet.
+    /// A session that is not signed in yet, and joins `url_rooms` once it is.
     #[must_use]
-    pub fn new(id: SessionId, rules: Arc<SessionRules>, now: Now) -> Self {
+    pub fn new(id: SessionId, rules: Arc<SessionRules>, url_rooms: Vec<RoomName>, now: Now) -> Self {
         let until = now.mono + rules.sign_in;
         Self {
             id,
@@ -111,6 +113,7 @@ impl Session {
             buckets: Buckets::default(),
             heartbeat: Heartbeat::new(now.mono),
             drained_at: None,
+            url_rooms,
         }
     }
 
@@ -159,7 +162,7 @@ impl Session {
             return;
         }
         match input {
-            Input::SignedIn { grant, rooms } => self.signed_in(grant, rooms, now, out),
+            Input::SignedIn(grant) => self.signed_in(grant, now, out),
             Input::Text(text) => self.text(text, now, out),
             Input::Binary => self.close(CloseCode::Binary, out),
             Input::Heard => self.heartbeat.heard(now.mono),
@@ -170,29 +173,33 @@ impl Session {
         }
     }
 
-    fn signed_in(&mut self, grant: Grant, rooms: Vec<RoomName>, now: Now, out: &mut Vec<Output>) {
-        let inbox = grant.rights.allows_direct().then(|| LogName::Inbox(grant.user.clone()));
-        self.begin(grant, out);
-        for log in inbox.into_iter().chain(rooms.into_iter().map(LogName::Room)) {
-            let frame = client_frame::ClientFrame::Join {
-                room: match &log {
-                    LogName::Room(room) => client_frame::Target::Room(room.clone()),
-                    _ => client_frame::Target::Inbox,
-                },
-                since: None,
-                history: 0,
-            };
-            self.request(None, frame, now, out);
+    fn signed_in(&mut self, grant: Grant, now: Now, out: &mut Vec<Output>) {
+        let inbox = grant.rights.allows_direct();
+        self.begin(grant, now, out);
+        if inbox {
+            self.join_from_now(client_frame::Target::Inbox, now, out);
+        }
+        self.join_url_rooms(now, out);
+    }
+
+    fn join_url_rooms(&mut self, now: Now, out: &mut Vec<Output>) {
+        for room in std::mem::take(&mut self.url_rooms) {
+            self.join_from_now(client_frame::Target::Room(room), now, out);
         }
     }
 
-    fn begin(&mut self, grant: Grant, out: &mut Vec<Output>) {
+    fn join_from_now(&mut self, room: client_frame::Target, now: Now, out: &mut Vec<Output>) {
+        self.request(None, client_frame::ClientFrame::Join { room, since: None, history: 0 }, now, out);
+    }
+
+    fn begin(&mut self, grant: Grant, now: Now, out: &mut Vec<Output>) {
         let rules = &self.rules;
         out.push(Output::Reply(ServerFrame::Welcome(Box::new(Welcome::new(
             rules.server_id.clone(),
             self.id,
             grant.user.clone(),
             rules.limits.clone(),
+            grant.expires.map(|at| at.since(now.mono).as_secs()),
             rules.affinity_cookie.clone(),
         )))));
         self.grant = Some(grant);
@@ -306,7 +313,7 @@ impl Session {
             Ok(grant) if same_user(&grant, self) => {
                 let expires_in = grant.expires.map(|at| at.since(now.mono).as_secs());
                 if first {
-                    self.begin(grant, out);
+                    self.begin(grant, now, out);
                 } else {
                     self.grant = Some(grant);
                     self.revoke(out);
@@ -314,6 +321,7 @@ impl Session {
                 if id.is_some() {
                     out.push(Output::Reply(ServerFrame::Ok { id, expires_in }));
                 }
+                self.join_url_rooms(now, out);
             }
             Ok(_) => out.push(error(id, ErrorCode::Forbidden, "a refresh must be for the same user")),
             Err(AuthError::Unavailable) => out.push(unavailable(id)),

@@ -18,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use super::problem::Problem;
 use crate::metrics::EdgeMetrics;
 
 /// Time from the first wait for a request to the end of its headers. Also ends idle keep-alive connections.
 const HEADERS_WAIT: Duration = Duration::from_secs(10);
-/// Time a request may take that is not an upgrade.
+/// Time a request may take from its headers to its answer, its body included.
 const REQUEST_WAIT: Duration = Duration::from_secs(15);
 /// Bytes of a request's head, tokens included.
 const HEAD_MAX_BYTES: usize = 16 * 1024;
@@ -82,7 +83,7 @@ async fn serve_one(stream: TcpStream, router: Router, stop: CancellationToken) {
         async {
             match tokio::time::timeout(REQUEST_WAIT, answered).await {
                 Ok(response) => response,
-                Err(_) => Ok(StatusCode::REQUEST_TIMEOUT.into_response()),
+                Err(_) => Ok(late().into_response()),
             }
         }
     }));
@@ -105,6 +106,11 @@ async fn serve_one(stream: TcpStream, router: Router, stop: CancellationToken) {
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended with an error");
     }
+}
+
+fn late() -> Problem {
+    let detail = format!("the request and its answer took longer than {} s", REQUEST_WAIT.as_secs());
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail)
 }
 
 /// The peer gave up before it was accepted: says nothing about us.

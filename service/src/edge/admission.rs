@@ -55,6 +55,21 @@ impl Admission {
         Self { open: Arc::default(), max_open, per_second, window: Mutex::default() }
     }
 
+    /// Whether there would be a place.
+    ///
+    /// # Errors
+    /// Which cap was reached.
+    pub fn check(&self, now: Moment) -> Result<(), Refused> {
+        if self.max_open > 0 && self.open.load(Ordering::Relaxed) >= self.max_open {
+            return Err(Refused::Connections);
+        }
+        let (second, upgrades) = *self.window.lock();
+        if self.per_second > 0 && second == now.as_nanos() / 1_000_000_000 && upgrades >= self.per_second {
+            return Err(Refused::Handshakes);
+        }
+        Ok(())
+    }
+
     /// Takes a place.
     ///
     /// # Errors
@@ -93,7 +108,9 @@ mod tests {
         let one = admission.admit(now).unwrap();
         let _two = admission.admit(now).unwrap();
         assert_eq!(admission.admit(now).unwrap_err(), Refused::Connections);
+        assert_eq!(admission.check(now), Err(Refused::Connections));
         drop(one);
+        assert_eq!(admission.check(now), Ok(()));
         assert!(admission.admit(now).is_ok());
     }
 

@@ -71,6 +71,8 @@ pub struct Connection<S> {
     timer: Pin<Box<Sleep>>,
     armed: Moment,
     stage: Stage,
+    /// Credentials came with the request, and bans are being asked for.
+    admitting: bool,
     reason: &'static str,
     registration: Option<Registration>,
     counted_writes: u64,
@@ -79,19 +81,20 @@ pub struct Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Takes over an upgraded connection. With a `grant` the client is signed in once it is known not to be banned, and
-    /// joins `rooms`; without, it signs in by an `auth` frame.
+    /// Takes over an upgraded connection. With a `grant` the client is signed in once it is known not to be banned;
+    /// without, it signs in by an `auth` frame. Either way it joins `rooms` then.
     #[must_use]
     pub fn new(
         stream: S,
         early: &[u8],
         services: Arc<Services>,
         admitted: Admitted,
-        grant: Option<(Grant, Vec<RoomName>)>,
+        grant: Option<Grant>,
+        rooms: Vec<RoomName>,
     ) -> Self {
         let now = services.clock.now();
         let id = SessionId::from_bits(services.entropy.bits());
-        let session = Session::new(id, Arc::clone(&services.rules), now);
+        let session = Session::new(id, Arc::clone(&services.rules), rooms, now);
         let outbox = services.hub.outbox();
         let registration = services.hub.registry().register(Arc::clone(&outbox));
         let armed = session.deadline();
@@ -106,6 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             timer,
             armed,
             stage: Stage::Open,
+            admitting: false,
             reason: "gone",
             counted_writes: 0,
             timed: id.bits() % TIMED_ONE_IN,
@@ -113,18 +117,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             registration: Some(registration),
             services,
         };
-        if let Some((grant, rooms)) = grant {
-            connection.check_ban(grant, rooms);
+        if let Some(grant) = grant {
+            connection.check_ban(grant);
         }
         connection
     }
 
-    fn check_ban(&mut self, grant: Grant, rooms: Vec<RoomName>) {
+    /// Until the answer the client is not read: nothing it says could be heard before `welcome`.
+    fn check_ban(&mut self, grant: Grant) {
+        self.admitting = true;
         let services = Arc::clone(&self.services);
         services.hub.registry().signed_in(self.registered(), &grant.user);
         self.ops.get_or_insert_default().push(Box::pin(async move {
             let checked = actions::not_banned(&services, &grant.user).await;
-            Finished::Admission(checked.map(|()| (grant, rooms)))
+            Finished::Admission(checked.map(|()| grant))
         }));
     }
 
@@ -242,7 +248,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.stage != Stage::Open {
                 return Gathered::All;
             }
-            if self.session.wants_input()
+            if !self.admitting
+                && self.session.wants_input()
                 && let Poll::Ready(event) = self.wire.poll_event(cx, &mut scratch.read, &mut scratch.frames)
             {
                 idle = false;
@@ -287,11 +294,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     && self.session.has_joined(slot)
                 {
                     reserve_few(&mut self.memberships);
-                    self.memberships.push((slot, membership));
+                    // Joins are done in any order.
+                    let index = self.memberships.partition_point(|(other, _)| *other < slot);
+                    self.memberships.insert(index, (slot, membership));
                 }
                 self.give(Input::Done(op, outcome), now, scratch);
             }
-            Finished::Admission(Ok((grant, rooms))) => self.give(Input::SignedIn { grant, rooms }, now, scratch),
+            Finished::Admission(Ok(grant)) => {
+                self.admitting = false;
+                self.give(Input::SignedIn(grant), now, scratch);
+            }
             Finished::Admission(Err(error)) => {
                 let code = match error {
                     AuthError::Banned => CloseCode::Banned,

@@ -10,7 +10,6 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::auth::AuthError;
 use crate::hub::Membership;
-use crate::ids::RoomName;
 use crate::rights::Grant;
 use crate::session::{Action, OpId, Outcome};
 
@@ -22,7 +21,7 @@ pub(super) enum Finished {
     /// An action of the session; a join brings its membership.
     Action(OpId, Outcome, Option<Membership>),
     /// The check of bans for credentials that came with the request.
-    Admission(Result<(Grant, Vec<RoomName>), AuthError>),
+    Admission(Result<Grant, AuthError>),
 }
 
 /// See the module.

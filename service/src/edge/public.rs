@@ -1,4 +1,4 @@
-//! The public address: `/ws`, `/health`, `/instance`, and what other files add. Probes and metrics are not here.
+//! The public address: `/ws`, `/health`, `/instance`, and the server API. Probes and metrics are not here.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use axum::routing::{any, get};
 use axum::{Json, Router};
 use serde_json::json;
 
+use super::api;
 use super::problem::Problem;
 use super::services::Services;
 use super::upgrade;
@@ -21,6 +22,7 @@ pub fn router(services: Arc<Services>) -> Router {
         .route("/ws", any(upgrade::ws))
         .route("/health", get(health))
         .route("/instance", get(instance))
+        .nest(api::MOUNT, api::router(&services))
         .fallback(not_found)
         .with_state(services)
 }

@@ -22,14 +22,16 @@ use crate::clock::Clock as _;
 use crate::drain::Health;
 use crate::ids::RoomName;
 use crate::protocol::error_code::ErrorCode;
+use crate::protocol::limits::URL_ROOMS_MAX;
 use crate::rights::Grant;
 
 /// How long the socket may take to become ours after the answer was written.
 const UPGRADE_WAIT: Duration = Duration::from_secs(10);
 /// What a client should wait at least when the instance has no place for it.
 const RETRY_SECONDS: u32 = 2;
-/// Rooms that one URL may join at once.
-const URL_ROOMS_MAX: usize = 20;
+
+/// The word for a page that may not connect.
+const ORIGIN_REFUSED: &str = "origin_not_allowed";
 
 /// A socket after its upgrade: the bare one, or whatever hyper has when it is not a plain TCP connection.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -39,8 +41,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
 pub async fn ws(State(services): State<Arc<Services>>, request: Request) -> Response<Body> {
     let started = services.clock.now().mono;
     let (parts, _) = request.into_parts();
+    let origin = parts.headers.get(header::ORIGIN).cloned();
     match admit(&services, parts).await {
-        Ok((accept, upgrade, admitted, grant)) => {
+        Ok(Welcomed { accept, upgrade, admitted, grant, rooms }) => {
             let task = {
                 let services = Arc::clone(&services);
                 async move {
@@ -54,12 +57,12 @@ pub async fn ws(State(services): State<Arc<Services>>, request: Request) -> Resp
                     // buffer that hyper read the request into is dropped with it.
                     match into_socket(upgraded) {
                         Ok((stream, early)) => {
-                            let connection = Connection::new(stream, &early, services, admitted, grant);
+                            let connection = Connection::new(stream, &early, services, admitted, grant, rooms);
                             tracker.spawn(connection);
                         }
                         Err(upgraded) => {
                             let stream: Box<dyn Socket> = Box::new(TokioIo::new(upgraded));
-                            let connection = Connection::new(stream, &[], services, admitted, grant);
+                            let connection = Connection::new(stream, &[], services, admitted, grant, rooms);
                             tracker.spawn(connection);
                         }
                     }
@@ -71,14 +74,31 @@ pub async fn ws(State(services): State<Arc<Services>>, request: Request) -> Resp
         Err(problem) => {
             services.metrics.edge.refused.get_or_create(&[("reason", problem.code)]).inc();
             let upgrade_required = problem.status == StatusCode::UPGRADE_REQUIRED.as_u16();
+            let readable = problem.code != ORIGIN_REFUSED;
             let mut response = problem.into_response();
+            let headers = response.headers_mut();
             if upgrade_required {
-                response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-                response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            // A page whose origin may connect may also read why it could not.
+            if let Some(origin) = origin.filter(|_| readable) {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                headers.insert(header::VARY, HeaderValue::from_static("origin"));
+                headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
             }
             response
         }
     }
+}
+
+/// A request that becomes a connection.
+struct Welcomed {
+    accept: String,
+    upgrade: OnUpgrade,
+    admitted: super::admission::Admitted,
+    grant: Option<Grant>,
+    rooms: Vec<RoomName>,
 }
 
 /// The bare socket and what came with the request, if it is a plain TCP connection.
@@ -130,12 +150,7 @@ pub fn handshake(parts: &mut Parts) -> Result<(String, OnUpgrade), Problem> {
     Ok((accept, upgrade.ok_or_else(|| malformed("this connection cannot be upgraded"))?))
 }
 
-type Granted = Option<(Grant, Vec<RoomName>)>;
-
-async fn admit(
-    services: &Services,
-    mut parts: Parts,
-) -> Result<(String, OnUpgrade, super::admission::Admitted, Granted), Problem> {
+async fn admit(services: &Services, mut parts: Parts) -> Result<Welcomed, Problem> {
     let busy =
         |code, detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(RETRY_SECONDS);
     match services.drain.health() {
@@ -143,11 +158,16 @@ async fn admit(
         Health::Draining => return Err(busy("draining", "this instance is shutting down, connect to another one")),
         Health::Unready => return Err(busy("unready", "this instance cannot deliver messages now, try again")),
     }
-    let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    // A header that is there but is no text, or is there twice, is no origin that could be allowed.
+    let text = |name| {
+        let mut values = parts.headers.get_all(name).iter();
+        let first = values.next()?;
+        Some(if values.next().is_some() { "" } else { first.to_str().unwrap_or_default() })
+    };
     if !services.origins.allows(text(header::ORIGIN), text(header::HOST)) {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
-            "origin_not_allowed",
+            ORIGIN_REFUSED,
             "pages of this origin may not connect; see PARLEY_ALLOWED_ORIGINS",
         ));
     }
@@ -156,12 +176,14 @@ async fn admit(
         Some(credentials) => Some(services.auth.authenticate(credentials).await.map_err(refused)?),
         None => None,
     };
+    let full =
+        |refused: super::admission::Refused| busy(refused.reason(), "no place for another connection now, try again");
+    let now = services.clock.now().mono;
+    // A plain GET asks whether it is worth trying again: it takes no place, but is told when there is none.
+    services.admission.check(now).map_err(full)?;
     let (accept, upgrade) = handshake(&mut parts)?;
-    let admitted = services
-        .admission
-        .admit(services.clock.now().mono)
-        .map_err(|refused| busy(refused.reason(), "no place for another connection now, try again"))?;
-    Ok((accept, upgrade, admitted, grant.map(|grant| (grant, query.rooms))))
+    let admitted = services.admission.admit(now).map_err(full)?;
+    Ok(Welcomed { accept, upgrade, admitted, grant, rooms: query.rooms })
 }
 
 fn refused(error: AuthError) -> Problem {
@@ -176,7 +198,8 @@ fn refused(error: AuthError) -> Problem {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The token of an `Authorization: Bearer` header.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

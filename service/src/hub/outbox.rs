@@ -7,19 +7,18 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-use crate::delivery::Parcel;
+use crate::delivery::{Charge, Parcel};
 
-/// Outboxes draw on the common budget in steps of this many bytes, so that a session with little waiting never touches
-/// the counter that all sessions share.
-const QUANTUM: usize = 16 * 1024;
+/// While all outboxes together hold too much, those with more than this waiting are the slow ones.
+const SLOW_BYTES: usize = 16 * 1024;
 /// Room for this many parcels is kept between turns: enough for a quiet session not to allocate per message, little
 /// enough to stay after a burst.
 const KEPT_CAPACITY: usize = 4;
 
-/// What all outboxes of an instance may hold together, beyond one quantum each.
+/// What all outboxes of an instance may hold together. Frames that many share count once.
 #[derive(Debug)]
 pub struct Budget {
-    used: AtomicUsize,
+    used: Arc<AtomicUsize>,
     total: usize,
 }
 
@@ -27,22 +26,19 @@ impl Budget {
     /// `total` bytes for all.
     #[must_use]
     pub fn new(total: usize) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), total })
+        Arc::new(Self { used: Arc::default(), total })
     }
 
-    /// Bytes in use, in steps of 16 KiB.
+    /// Bytes in use.
     #[must_use]
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    fn take(&self, bytes: usize) -> bool {
-        let taken = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.total);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    /// Where to count.
+    #[must_use]
+    pub fn counter(&self) -> &Arc<AtomicUsize> {
+        &self.used
     }
 }
 
@@ -60,10 +56,10 @@ struct State {
     queue: Vec<Parcel>,
     /// Bytes of `queue`.
     bytes: usize,
-    /// Bytes that left the queue and still wait for the socket.
-    backlog: usize,
-    /// Taken from the budget.
-    charged: usize,
+    /// Bytes that left the queue and still wait for the socket; a copy of the session's own.
+    backlog: Option<Charge>,
+    /// What of them counts against the limit.
+    backlog_counted: usize,
     overflowed: bool,
     waker: Option<Waker>,
     /// The waker waits for an overflow, not for parcels.
@@ -92,13 +88,12 @@ impl Outbox {
             return false;
         }
         state.bytes += parcel.size();
-        if !self.fits(&mut state) {
+        if self.fits(&state) {
+            state.queue.push(parcel);
+        } else {
             state.overflowed = true;
             state.queue = Vec::new();
             state.bytes = 0;
-            self.settle(&mut state);
-        } else {
-            state.queue.push(parcel);
         }
         let kept = !state.overflowed;
         let waker = if kept && state.only_overflow { None } else { state.waker.take() };
@@ -135,7 +130,6 @@ impl Outbox {
             state.queue = Vec::with_capacity(KEPT_CAPACITY);
         }
         state.bytes = 0;
-        self.settle(&mut state);
         Poll::Ready(Taken::Parcels)
     }
 
@@ -154,38 +148,13 @@ impl Outbox {
     /// a long answer that the client asked for must not alone make it slow.
     pub fn set_backlog(&self, bytes: usize) {
         let mut state = self.state.lock();
-        state.backlog = bytes.min(self.limit / 2);
-        self.settle(&mut state);
+        state.backlog = (bytes > 0).then(|| Charge::new(self.budget.counter(), bytes));
+        state.backlog_counted = bytes.min(self.limit / 2);
     }
 
-    fn fits(&self, state: &mut State) -> bool {
-        let wanted = state.bytes + state.backlog;
-        if wanted > self.limit {
-            return false;
-        }
-        let charge = (wanted / QUANTUM) * QUANTUM;
-        if charge > state.charged {
-            if !self.budget.take(charge - state.charged) {
-                return false;
-            }
-            state.charged = charge;
-        }
-        true
-    }
-
-    /// Gives back what is no longer needed.
-    fn settle(&self, state: &mut State) {
-        let charge = ((state.bytes + state.backlog) / QUANTUM) * QUANTUM;
-        if charge < state.charged {
-            self.budget.give_back(state.charged - charge);
-            state.charged = charge;
-        }
-    }
-}
-
-impl Drop for Outbox {
-    fn drop(&mut self) {
-        self.budget.give_back(self.state.get_mut().charged);
+    fn fits(&self, state: &State) -> bool {
+        let waiting = state.bytes + state.backlog_counted;
+        waiting <= self.limit && (waiting <= SLOW_BYTES || self.budget.used() <= self.budget.total)
     }
 }
 
@@ -196,7 +165,8 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::delivery::{Ephemeral, EphemeralKind, Order, Slot};
+    use crate::delivery::{Ephemeral, EphemeralKind, Order, Run, Slot};
+    use crate::message::{Entry, Epoch};
 
     fn parcel(bytes: usize) -> Parcel {
         let ephemeral = Ephemeral { frame: Bytes::from(vec![0; bytes]), kind: EphemeralKind::Presence };
@@ -237,16 +207,21 @@ mod tests {
     }
 
     #[test]
-    fn together_they_hold_no_more_than_the_budget() {
-        let budget = Budget::new(3 * QUANTUM);
-        let (one, two) = (Outbox::new(usize::MAX, Arc::clone(&budget)), Outbox::new(usize::MAX, Arc::clone(&budget)));
-        assert!(one.push(parcel(2 * QUANTUM)));
-        assert!(two.push(parcel(QUANTUM)));
-        assert_eq!(budget.used(), 3 * QUANTUM);
-        assert!(two.push(parcel(QUANTUM - 1)), "less than a quantum more is free");
-        assert!(!two.push(parcel(1)), "the greediest is the one to go");
-        assert_eq!(budget.used(), 2 * QUANTUM);
-        drop(one);
+    fn when_all_hold_too_much_the_slow_ones_go_and_shared_frames_count_once() {
+        let budget = Budget::new(100_000);
+        let run = |bytes: usize| {
+            let entry = Entry { offset: 1, frame: Bytes::from(vec![b'x'; bytes]) };
+            Arc::new(Run::encode(Epoch::from_bits(1), &[entry]).unwrap().charged_to(budget.counter()))
+        };
+        let readers: Vec<_> = (0..100).map(|_| Outbox::new(usize::MAX, Arc::clone(&budget))).collect();
+        let shared = run(50_000);
+        assert!(readers.iter().all(|reader| reader.push(Parcel::Run(Slot(0), Arc::clone(&shared)))));
+        assert_eq!(budget.used(), shared.size());
+        let other = run(60_000);
+        let fresh = Outbox::new(usize::MAX, Arc::clone(&budget));
+        assert!(fresh.push(parcel(1)), "who has little waiting stays");
+        assert!(!readers[0].push(Parcel::Run(Slot(0), Arc::clone(&other))));
+        drop((shared, other, readers, fresh));
         assert_eq!(budget.used(), 0);
     }
 

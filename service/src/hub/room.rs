@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use slab::Slab;
 
-use super::outbox::Outbox;
+use super::outbox::{Budget, Outbox};
 use crate::backplane::Page;
 use crate::delivery::{Ephemeral, Parcel, Run, Shift, Slot};
 use crate::ids::LogName;
@@ -63,14 +63,15 @@ struct State {
 #[derive(Debug)]
 pub struct Room {
     log: LogName,
+    budget: Arc<Budget>,
     state: Mutex<State>,
     /// Done once: the subscription at the backplane.
     pub(super) opening: tokio::sync::OnceCell<()>,
 }
 
 impl Room {
-    pub(super) fn new(log: LogName) -> Arc<Self> {
-        Arc::new(Self { log, state: Mutex::default(), opening: tokio::sync::OnceCell::new() })
+    pub(super) fn new(log: LogName, budget: Arc<Budget>) -> Arc<Self> {
+        Arc::new(Self { log, budget, state: Mutex::default(), opening: tokio::sync::OnceCell::new() })
     }
 
     pub(super) fn log(&self) -> &LogName {
@@ -134,7 +135,7 @@ impl Room {
                 state.hold(position, entry);
             }
         }
-        state.serve(&run, cursor, tally);
+        state.serve(&run, cursor, &self.budget, tally);
         outcome
     }
 
@@ -174,10 +175,10 @@ impl Room {
                 cursor = to;
             }
             cursor.offset = page.entries.last().map_or(cursor.offset, |entry| entry.offset);
-            state.serve(&page.entries, cursor, tally);
+            state.serve(&page.entries, cursor, &self.budget, tally);
         }
         state.cursor = Some(cursor);
-        state.settle(page.more, tally)
+        state.settle(page.more, &self.budget, tally)
     }
 
     /// Ends a repair that is no longer worth it: nobody is left.
@@ -223,10 +224,10 @@ impl State {
         }
     }
 
-    fn serve(&mut self, entries: &[Entry], cursor: Position, tally: &mut Tally) {
+    fn serve(&mut self, entries: &[Entry], cursor: Position, budget: &Budget, tally: &mut Tally) {
         let Some(run) = Run::encode(cursor.epoch, entries) else { return };
         self.cursor = Some(cursor);
-        let run = Arc::new(run);
+        let run = Arc::new(run.charged_to(budget.counter()));
         for (_, member) in &self.members {
             let kept = member.outbox.push(Parcel::Run(member.slot, Arc::clone(&run)));
             tally.slow += u64::from(!kept);
@@ -243,7 +244,7 @@ impl State {
     }
 
     /// After a page: what arrived meanwhile either follows now, or the log must be read on.
-    fn settle(&mut self, more: bool, tally: &mut Tally) -> Continuity {
+    fn settle(&mut self, more: bool, budget: &Budget, tally: &mut Tally) -> Continuity {
         let Some(mut cursor) = self.cursor else { return Continuity::Whole };
         let mut held = std::mem::take(&mut self.held);
         held.sort_by_key(|(position, _)| position.offset);
@@ -260,7 +261,7 @@ impl State {
                 broken = true;
             }
         }
-        self.serve(&run, cursor, tally);
+        self.serve(&run, cursor, budget, tally);
         self.repairing = broken;
         if broken { Continuity::Broken } else { Continuity::Whole }
     }

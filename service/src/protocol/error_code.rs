@@ -1,4 +1,4 @@
-//! Every `code` of an `error` frame and of the server API's problem documents. Closed: a client may switch on it.
+//! Every `code` of an `error` frame and of the server API's problem documents. A client may switch on it; new ones may come within a version.
 
 use serde::Serialize;
 

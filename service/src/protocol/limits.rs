@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::ids::{KEY_MAX_BYTES, NAME_MAX_BYTES};
+
 /// Largest client frame in bytes, as one WebSocket message. Fixed: buffers are sized by it.
 pub const CLIENT_FRAME_MAX_BYTES: usize = 64 * 1024;
 /// Largest server frame in bytes; what holds messages stays well below, see [`PAGE_MAX_BYTES`].
@@ -10,7 +12,7 @@ pub const SERVER_FRAME_MAX_BYTES: usize = 512 * 1024;
 pub const PAGE_MAX_BYTES: usize = 256 * 1024;
 /// Deepest nesting of arrays and objects in a client frame, the frame itself included.
 pub const JSON_MAX_DEPTH: usize = 64;
-/// Longest `id` of a client frame, in bytes of its JSON text without quotes.
+/// Longest `id` of a client frame in bytes: of a string decoded, of a number as it is written.
 pub const FRAME_ID_MAX_BYTES: usize = 64;
 /// Most users in the reply to `presence`; `count` tells how many there are.
 pub const PRESENCE_MAX_USERS: usize = 1_000;
@@ -18,6 +20,12 @@ pub const PRESENCE_MAX_USERS: usize = 1_000;
 pub const PRESENCE_EVENTS_MAX_USERS: usize = 100;
 /// Most rooms in the reply to `rooms`.
 pub const ROOMS_MAX_LISTED: usize = 1_000;
+/// Most `room` parameters of a URL; what goes beyond is refused.
+pub const URL_ROOMS_MAX: usize = 20;
+/// Frames that are not the protocol, a second and at once; above it the session is closed.
+pub const FAULTS: (u32, u32) = (1, 20);
+/// Frames answered with `rate_limited`, a second and at once; above it the session is closed.
+pub const FLOODS: (u32, u32) = (20, 200);
 
 /// What a session may do, in the units of the names.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,6 +34,8 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Largest client frame, bytes.
     pub frame_bytes: usize,
+    /// Largest server frame, bytes.
+    pub server_frame_bytes: usize,
     /// Deepest nesting of a client frame.
     pub depth: usize,
     /// Rooms that one session may have joined, `@me` not counted.
@@ -40,6 +50,16 @@ pub struct Limits {
     pub ping_seconds: u64,
     /// Seconds allowed to sign in.
     pub sign_in_seconds: u64,
+    /// Bytes that may wait for a session that reads slowly.
+    pub outbox_bytes: usize,
+    /// Most messages that a room keeps.
+    pub history_messages: usize,
+    /// Seconds that a room keeps a message.
+    pub history_seconds: u64,
+    /// Bytes of a name.
+    pub name_bytes: usize,
+    /// Bytes of a key.
+    pub key_bytes: usize,
     /// Users in a room above which it announces no joins and leaves.
     pub presence_events_users: usize,
 }
@@ -49,6 +69,7 @@ impl Default for Limits {
         Self {
             message_bytes: 32 * 1024,
             frame_bytes: CLIENT_FRAME_MAX_BYTES,
+            server_frame_bytes: SERVER_FRAME_MAX_BYTES,
             depth: JSON_MAX_DEPTH,
             rooms: 200,
             messages_per_second: 20,
@@ -56,6 +77,11 @@ impl Default for Limits {
             replay_messages: 1_000,
             ping_seconds: 20,
             sign_in_seconds: 5,
+            outbox_bytes: 512 * 1024,
+            history_messages: 1_000,
+            history_seconds: 86_400,
+            name_bytes: NAME_MAX_BYTES,
+            key_bytes: KEY_MAX_BYTES,
             presence_events_users: PRESENCE_EVENTS_MAX_USERS,
         }
     }

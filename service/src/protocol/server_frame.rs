@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::PROTOCOL_VERSION;
 use super::error_code::ErrorCode;
-use super::limits::Limits;
+use super::limits::{Limits, SERVER_FRAME_MAX_BYTES};
 use crate::ids::{INBOX_ALIAS, Key, RetryKey, RoomName, ServerId, SessionId, UserId};
 use crate::message::{Draft, Entry, Epoch, Position, Stored};
 
@@ -163,6 +163,9 @@ pub struct Welcome {
     pub protocol: u32,
     /// What it may do.
     pub limits: Limits,
+    /// Seconds until the session ends without a refresh; absent if it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<u64>,
     /// The cookie to drop when told to go `elsewhere`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affinity_cookie: Option<Box<str>>,
@@ -176,9 +179,10 @@ impl Welcome {
         session: SessionId,
         user: UserId,
         limits: Limits,
+        expires_in: Option<u64>,
         affinity_cookie: Option<Box<str>>,
     ) -> Self {
-        Self { server_id, session, user, protocol: PROTOCOL_VERSION, limits, affinity_cookie }
+        Self { server_id, session, user, protocol: PROTOCOL_VERSION, limits, expires_in, affinity_cookie }
     }
 }
 
@@ -217,6 +221,7 @@ impl ServerFrame {
             out.extend_from_slice(&message.frame);
         }
         out.extend_from_slice(b"]}");
+        debug_assert!(out.len() <= SERVER_FRAME_MAX_BYTES, "pages are bounded well below");
         out
     }
 }

@@ -17,13 +17,8 @@ use crate::rights::{Grant, Rights};
 /// What happens to a session.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// Sign-in by URL or header succeeded before the upgrade; `rooms` are joined at once.
-    SignedIn {
-        /// What the credentials gave.
-        grant: Grant,
-        /// From `?room=`.
-        rooms: Vec<RoomName>,
-    },
+    /// Sign-in by URL or header succeeded.
+    SignedIn(Grant),
     /// A text frame.
     Text(&'a str),
     /// A binary frame.
@@ -36,7 +31,7 @@ pub enum Input<'a> {
     Overflow,
     /// What [`Output::Start`] asked for is done.
     Done(OpId, Outcome),
-    /// [`Session::deadline`] has come.
+    /// `Session::deadline` has come.
     Tick,
 }
 

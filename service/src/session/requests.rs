@@ -103,9 +103,13 @@ impl Session {
             self.rooms.reserve_exact(2);
         }
         self.rooms.push(Joined { slot, log: log.clone(), feed: Feed::joining() });
-        let foreign = since.is_some_and(|since| since.epoch.is_none());
+        // What was missed is history: without that right a claimed position could be any, so none is honoured.
+        let honoured = grant.rights.allows(&log, Right::History);
+        let foreign = since.is_some_and(|since| since.epoch.is_none() || !honoured);
         let start = match since {
-            Some(Since { epoch: Some(epoch), offset }) => JoinStart::Since(crate::message::Position { epoch, offset }),
+            Some(Since { epoch: Some(epoch), offset }) if honoured => {
+                JoinStart::Since(crate::message::Position { epoch, offset })
+            }
             Some(_) => JoinStart::Newest(0),
             None => JoinStart::Newest(history),
         };
@@ -238,7 +242,10 @@ impl Session {
             Err(PublishError::OutcomeUnknown(_)) => out.push(Output::Reply(ServerFrame::Error {
                 id,
                 code: ErrorCode::OutcomeUnknown,
-                message: Cow::Borrowed("perhaps stored: repeat it with the same key, which is safe"),
+                message: Cow::Borrowed(match key {
+                    Some(_) => "perhaps stored: repeat it with the same key, which is safe",
+                    None => "perhaps stored: it had no key, so a repeat may double it",
+                }),
                 retry_after_ms: None,
                 key,
             })),

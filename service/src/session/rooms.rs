@@ -108,7 +108,11 @@ impl Session {
         out: &mut Vec<Output>,
     ) {
         let Some(joined) = self.room(slot) else {
-            return out.push(error(id, ErrorCode::NotJoined, "left before the join was done"));
+            // Left or joined again meanwhile. Whoever named the request gets its answer; one of ours needs none.
+            if id.is_some() {
+                out.push(error(id, ErrorCode::NotJoined, "left, or joined again, before this join was done"));
+            }
+            return;
         };
         let log = joined.log.clone();
         let Ok(page) = result else {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rate_limit::Rate;
 use crate::ids::ServerId;
-use crate::protocol::limits::Limits;
+use crate::protocol::limits::{FAULTS, FLOODS, Limits};
 
 /// What is the same for all sessions of an instance.
 #[derive(Debug)]
@@ -44,8 +44,8 @@ impl SessionRules {
             messages: Rate::new(limits.messages_per_second, limits.messages_burst),
             // A resume joins all rooms at once, perhaps twice in a row, and long replays join again.
             joins: Rate::new(rooms.max(20), rooms.saturating_mul(2).max(40)),
-            faults: Rate::new(1, 20),
-            floods: Rate::new(20, 200),
+            faults: Rate::new(FAULTS.0, FAULTS.1),
+            floods: Rate::new(FLOODS.0, FLOODS.1),
             server_id,
             limits,
             affinity_cookie,

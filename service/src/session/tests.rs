@@ -69,14 +69,14 @@ pub(super) fn run(offsets: std::ops::RangeInclusive<u64>) -> Arc<Run> {
 impl Driven {
     pub(super) fn new(rules: Arc<SessionRules>) -> Self {
         let now = Now { mono: Moment::from_nanos(1_000_000_000), wall_ms: 1_700_000_000_000 };
-        Self { session: Session::new(SessionId::from_bits(1), rules, now), now, out: Vec::new() }
+        Self { session: Session::new(SessionId::from_bits(1), rules, Vec::new(), now), now, out: Vec::new() }
     }
 
     /// Signed in, with direct messages off so that the inbox stays out of the picture.
     pub(super) fn signed_in() -> Self {
         let mut driven = Self::new(rules(|_| {}));
         let rights = Rights::from_claims(None, Some(false));
-        driven.give(Input::SignedIn { grant: Grant { rights, ..grant() }, rooms: Vec::new() });
+        driven.give(Input::SignedIn(Grant { rights, ..grant() }));
         driven
     }
 

@@ -39,6 +39,18 @@ fn a_resume_that_cannot_be_honoured_says_so_without_messages() {
 }
 
 #[test]
+fn without_the_right_to_history_no_claimed_position_is_honoured() {
+    let mut driven = Driven::new(rules(|_| {}));
+    let rule = crate::rights::RoomRule { pattern: "r".into(), can: vec![crate::rights::Right::Join] };
+    let rights = Rights::from_claims(Some(vec![rule]), None);
+    driven.give(Input::SignedIn(Grant { rights, ..grant() }));
+    let out = driven.say(r#"{"type":"join","room":"r","since":{"epoch":"0000000000000007","offset":0}}"#);
+    let [(op, Action::Join { start: JoinStart::Newest(0), .. })] = started(&out)[..] else { panic!("{out:?}") };
+    let said = told(&driven.done(op, Outcome::Page(Ok(nothing(10)))));
+    assert!(said[0].contains(r#""offset":10,"recovered":false,"more":false,"messages":[]"#), "{said:?}");
+}
+
+#[test]
 fn a_long_replay_comes_in_parts_and_is_not_live_before_the_last() {
     let mut driven = Driven::signed_in();
     let join = r#"{"type":"join","room":"r","since":{"epoch":"0000000000000007","offset":3}}"#;
@@ -371,7 +383,7 @@ proptest! {
         answers in prop::collection::vec((0_u32..80, 0_u8..6), 0..60),
     ) {
         let mut driven = Driven::new(rules(|_| {}));
-        driven.give(Input::SignedIn { grant: grant(), rooms: Vec::new() });
+        driven.give(Input::SignedIn(grant()));
         let mut answers = answers.into_iter();
         for text in texts {
             driven.say(&text);

@@ -10,7 +10,8 @@ fn sign_in(driven: &mut Driven, result: Result<Grant, AuthError>) -> Vec<Output>
 #[test]
 fn signing_in_by_url_welcomes_and_joins_the_inbox_and_the_rooms() {
     let mut driven = Driven::new(rules(|_| {}));
-    let out = driven.give(Input::SignedIn { grant: grant(), rooms: vec![RoomName::parse("r").unwrap()] });
+    driven.session.url_rooms = vec![RoomName::parse("r").unwrap()];
+    let out = driven.give(Input::SignedIn(grant()));
     assert!(matches!(&out[0], Output::Reply(ServerFrame::Welcome(w)) if w.user == user("alice")));
     let logs: Vec<_> = started(&out)
         .into_iter()
@@ -34,11 +35,13 @@ fn nothing_but_auth_is_heard_before_sign_in() {
 #[test]
 fn in_band_sign_in_welcomes_then_answers() {
     let mut driven = Driven::new(rules(|_| {}));
+    driven.session.url_rooms = vec![RoomName::parse("r").unwrap()];
     let expires = Some(driven.now.mono + Duration::from_secs(3_600));
     let out = sign_in(&mut driven, Ok(Grant { expires, ..grant() }));
     let said = told(&out);
     assert!(said[0].contains(r#""type":"welcome""#), "{said:?}");
-    assert_eq!(said[1..], [r#"{"type":"ok","id":0,"expires_in":3600}"#]);
+    assert!(said[0].contains(r#""expires_in":3600"#), "{said:?}");
+    assert_eq!(said[1..], [r#"{"type":"ok","id":0,"expires_in":3600}"#, "start Join"], "rooms of the URL, too");
 }
 
 #[test]
@@ -70,7 +73,7 @@ fn without_sign_in_the_session_ends_in_time() {
 fn an_expired_token_ends_the_session_unless_it_was_refreshed() {
     let mut driven = Driven::new(rules(|_| {}));
     let soon = driven.now.mono + Duration::from_secs(10);
-    driven.give(Input::SignedIn { grant: Grant { expires: Some(soon), ..grant() }, rooms: Vec::new() });
+    driven.give(Input::SignedIn(Grant { expires: Some(soon), ..grant() }));
     let later = soon + Duration::from_secs(5);
     let out = sign_in(&mut driven, Ok(Grant { expires: Some(later), ..grant() }));
     assert_eq!(told(&out), [r#"{"type":"ok","id":0,"expires_in":15}"#]);
@@ -208,7 +211,7 @@ fn rights_are_asked_for_every_request() {
     let mut driven = Driven::new(rules(|_| {}));
     let rules = vec![crate::rights::RoomRule { pattern: "r".into(), can: vec![crate::rights::Right::Join] }];
     let rights = Rights::from_claims(Some(rules), None);
-    driven.give(Input::SignedIn { grant: Grant { rights, ..grant() }, rooms: Vec::new() });
+    driven.give(Input::SignedIn(Grant { rights, ..grant() }));
     let op = driven.start(r#"{"type":"join","room":"r"}"#);
     driven.done(op, Outcome::Page(Ok(nothing(0))));
     for refused in [

@@ -53,7 +53,8 @@ fn a_failed_publish_does_not_stop_the_next() {
 #[test]
 fn too_many_waiting_publishes_stop_the_reading_not_the_session() {
     let mut driven = Driven::new(rules(|limits| limits.messages_per_second = 0));
-    driven.give(Input::SignedIn { grant: grant(), rooms: vec![RoomName::parse("r").unwrap()] });
+    driven.session.url_rooms = vec![RoomName::parse("r").unwrap()];
+    driven.give(Input::SignedIn(grant()));
     for _ in 0..64 {
         assert!(driven.session.wants_input());
         driven.say(r#"{"type":"chat","msg":1}"#);
@@ -100,7 +101,7 @@ fn a_room_must_be_named_joined_and_unambiguous() {
 #[test]
 fn a_direct_message_has_a_key_even_if_the_client_gave_none() {
     let mut driven = Driven::new(rules(|_| {}));
-    driven.give(Input::SignedIn { grant: grant(), rooms: Vec::new() });
+    driven.give(Input::SignedIn(grant()));
     let out = driven.say(r#"{"type":"chat","id":1,"to":"bob","msg":1}"#);
     let (op, Action::Direct { from, to, draft }) = started(&out)[0] else { panic!("{out:?}") };
     assert_eq!((from, to), (&user("alice"), &user("bob")));
