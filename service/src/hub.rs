@@ -107,9 +107,11 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.room.remove(self.key);
-        self.hub.metrics.members.dec();
-        if let (Some(user), LogName::Room(room)) = (&self.user, self.room.log()) {
-            self.hub.attendance.leave(room, user, self.asked);
+        if let LogName::Room(room) = self.room.log() {
+            self.hub.metrics.members.dec();
+            if let Some(user) = &self.user {
+                self.hub.attendance.leave(room, user, self.asked);
+            }
         }
     }
 }
@@ -216,8 +218,8 @@ impl Hub {
                 self.metrics.dropped.get_or_create(&[("reason", reason)]).inc_by(count);
             }
         };
-        dropped("duplicate", tally.duplicates);
         dropped("slow", tally.slow);
+        self.metrics.duplicates.inc_by(tally.duplicates);
         self.metrics.runs.inc_by(tally.runs);
         self.metrics.gaps.inc_by(tally.gaps);
     }
@@ -232,7 +234,7 @@ impl Hub {
         }
         let mut rooms = self.rooms.write();
         let room = rooms.entry(log.clone()).or_insert_with(|| {
-            self.metrics.rooms.inc();
+            self.metrics.logs(log).inc();
             Room::new(log.clone(), Arc::clone(&self.budget))
         });
         Arc::clone(room)
@@ -258,7 +260,9 @@ impl Hub {
                 None => tokio::task::yield_now().await,
             }
         };
-        self.metrics.members.inc();
+        if matches!(log, LogName::Room(_)) {
+            self.metrics.members.inc();
+        }
         let mut membership = Membership { hub: Arc::clone(self), room, key, slot, user: None, asked: false };
         let room = &membership.room;
         if !room.opening.initialized() {
@@ -376,7 +380,7 @@ impl Hub {
             let closed = room.close_if_idle(IDLE_AUDITS);
             if closed {
                 self.backplane.unsubscribe(log);
-                self.metrics.rooms.dec();
+                self.metrics.logs(log).dec();
             }
             !closed
         });

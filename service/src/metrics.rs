@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::ids::LogName;
+
 /// One label from a bounded set.
 pub type Label = [(&'static str, &'static str); 1];
 
@@ -24,6 +26,17 @@ pub struct Metrics {
     pub hub: HubMetrics,
     /// What goes into and comes out of the backplane.
     pub backplane: BackplaneMetrics,
+    /// What balancers are told.
+    pub state: StateMetrics,
+}
+
+/// The phase of the instance.
+#[derive(Clone, Default)]
+pub struct StateMetrics {
+    /// 1 while new sessions are welcome.
+    pub ready: Gauge,
+    /// 1 while sessions are handed over.
+    pub draining: Gauge,
 }
 
 /// Connections.
@@ -37,7 +50,7 @@ pub struct EdgeMetrics {
     pub refused: Family<Label, Counter>,
     /// Connections ended, by close reason.
     pub closed: Family<Label, Counter>,
-    /// Client frames, by outcome of reading them (`ok`, `fault`).
+    /// Client text frames.
     pub frames_received: Counter,
     /// Errors told to clients, by code.
     pub errors: Family<Label, Counter>,
@@ -47,10 +60,15 @@ pub struct EdgeMetrics {
     pub socket_writes: Counter,
     /// Bytes written to sockets.
     pub socket_bytes: Counter,
-    /// From the request's head to a session that may speak.
-    pub handshake: Histogramme,
-    /// From the publisher's clock to the socket, one delivery in 64.
-    pub delivery: Histogramme,
+    /// From the request's head to the upgraded connection; sign-in by `auth` is not in it.
+    pub handshake: Timing,
+    /// From the publishing instance's clock, in whole milliseconds, to the frame in a session's hands, one delivery in
+    /// 64.
+    pub delivery: Timing,
+    /// Joins that claimed a position and were told that it cannot be honoured.
+    pub not_recovered: Counter,
+    /// Gaps told to sessions.
+    pub gaps_told: Counter,
     /// HTTP connections that are not WebSockets.
     pub http_connections: Gauge,
     /// Requests of the server API, by endpoint as it is declared, method, and class of status.
@@ -60,15 +78,22 @@ pub struct EdgeMetrics {
 /// Local fan-out.
 #[derive(Clone, Default)]
 pub struct HubMetrics {
-    /// Logs with a local member.
+    /// Rooms with a local member.
     pub rooms: Gauge,
+    /// Inboxes with a local session.
+    pub inboxes: Gauge,
+    /// The control log, followed once.
+    control: Gauge,
     /// Joins of local sessions that stand.
     pub members: Gauge,
     /// Runs of messages handed to local members.
     pub runs: Counter,
-    /// Handing one run to all local members.
-    pub fan_out: Histogramme,
-    /// Parcels not delivered, by reason (`slow`, `duplicate`).
+    /// Handing everything that had arrived together to the local members.
+    pub fan_out: Timing,
+    /// Arrivals that had been delivered before; harmless.
+    pub duplicates: Counter,
+    /// Why outboxes were thrown away: `slow` is each parcel refused by an outbox over its own limit, `outbox_total` each
+    /// session closed because all together held too much. Their clients resume.
     pub dropped: Family<Label, Counter>,
     /// Re-reads of a log, by cause.
     pub repairs: Family<Label, Counter>,
@@ -81,17 +106,37 @@ pub struct HubMetrics {
 /// The backplane as its user sees it.
 #[derive(Clone, Default)]
 pub struct BackplaneMetrics {
-    /// Publishes, by result (`ok`, `unavailable`, `outcome_unknown`).
+    /// Appends to logs, by result (`ok`, `unavailable`, `outcome_unknown`); a direct message appends to two.
     pub published: Family<Label, Counter>,
     /// From the call to the answer.
-    pub publish: Histogramme,
+    pub publish: Timing,
+    /// Logs that the embedded backplane keeps.
+    pub logs: Gauge,
+    /// Bytes of these logs.
+    pub log_bytes: Gauge,
+    /// Logs that lost their messages because all together were too large.
+    pub evicted_logs: Gauge,
+    /// Signals and hints that the embedded backplane dropped because an instance was busy.
+    pub dropped_broadcasts: Gauge,
+}
+
+impl HubMetrics {
+    /// The gauge that counts logs of this kind.
+    #[must_use]
+    pub fn logs(&self, log: &LogName) -> &Gauge {
+        match log {
+            LogName::Room(_) => &self.rooms,
+            LogName::Inbox(_) => &self.inboxes,
+            LogName::Control => &self.control,
+        }
+    }
 }
 
 /// A histogram of seconds from 50 µs to 26 s.
 #[derive(Clone)]
-pub struct Histogramme(pub Histogram);
+pub struct Timing(pub Histogram);
 
-impl Default for Histogramme {
+impl Default for Timing {
     fn default() -> Self {
         Self(Histogram::new(exponential_buckets(0.000_05, 2.0, 20)))
     }
@@ -105,6 +150,7 @@ impl Metrics {
         let edge = EdgeMetrics::default();
         let hub = HubMetrics::default();
         let backplane = BackplaneMetrics::default();
+        let state = StateMetrics::default();
 
         registry.register("sessions", "Open WebSocket connections", edge.sessions.clone());
         registry.register(
@@ -138,20 +184,26 @@ impl Metrics {
         );
         registry.register_with_unit(
             "delivery",
-            "From the publishing instance's clock to the socket, one delivery in 64",
+            "From the publishing instance's clock (whole milliseconds) to a session, one delivery in 64",
             Unit::Seconds,
             edge.delivery.0.clone(),
         );
-        registry.register("rooms", "Logs with a local member", hub.rooms.clone());
+        registry.register("not_recovered", "Resumes that could not be honoured", edge.not_recovered.clone());
+        registry.register("gaps_told", "Gaps told to sessions", edge.gaps_told.clone());
+        registry.register("ready", "1 while new sessions are welcome", state.ready.clone());
+        registry.register("draining", "1 while sessions are handed over", state.draining.clone());
+        registry.register("rooms", "Rooms with a local member", hub.rooms.clone());
+        registry.register("inboxes", "Inboxes with a local session", hub.inboxes.clone());
+        registry.register("duplicates", "Arrivals that had been delivered before", hub.duplicates.clone());
         registry.register("members", "Joins of local sessions", hub.members.clone());
         registry.register("runs", "Runs of consecutive messages handed to local members", hub.runs.clone());
         registry.register_with_unit(
             "fan_out",
-            "Handing one run to all local members",
+            "Handing what arrived together to the local members",
             Unit::Seconds,
             hub.fan_out.0.clone(),
         );
-        registry.register("dropped", "Parcels not delivered, by reason", hub.dropped.clone());
+        registry.register("dropped", "Outboxes thrown away, by reason; their clients resume", hub.dropped.clone());
         registry.register("repairs", "Re-reads of a log, by cause", hub.repairs.clone());
         registry.register("gaps", "Gaps told to a room's local members", hub.gaps.clone());
         registry.register_with_unit("outbox", "Queued for slow readers", Unit::Bytes, hub.outbox_bytes.clone());
@@ -162,7 +214,24 @@ impl Metrics {
             Unit::Seconds,
             backplane.publish.0.clone(),
         );
-        Self { registry: Arc::new(registry), edge, hub, backplane }
+        registry.register("logs", "Logs in the embedded backplane", backplane.logs.clone());
+        registry.register_with_unit(
+            "logs",
+            "Size of the embedded backplane's logs",
+            Unit::Bytes,
+            backplane.log_bytes.clone(),
+        );
+        registry.register(
+            "evicted_logs",
+            "Logs emptied because all together were too large",
+            backplane.evicted_logs.clone(),
+        );
+        registry.register(
+            "dropped_broadcasts",
+            "Signals and hints dropped by the embedded backplane",
+            backplane.dropped_broadcasts.clone(),
+        );
+        Self { registry: Arc::new(registry), edge, hub, backplane, state }
     }
 
     /// The OpenMetrics text.

@@ -165,11 +165,20 @@ impl Session {
             Input::SignedIn(grant) => self.signed_in(grant, now, out),
             Input::Text(text) => self.text(text, now, out),
             Input::Binary => self.close(CloseCode::Binary, out),
-            Input::Heard => self.heartbeat.heard(now.mono),
+            Input::Heard => self.heard(now, out),
+            Input::Alive => self.heartbeat.heard(now.mono),
             Input::Parcel(parcel) => self.parcel(parcel, now, out),
             Input::Overflow => self.close(CloseCode::Slow, out),
             Input::Done(op, outcome) => self.done(op, outcome, now, out),
             Input::Tick => self.tick(now, out),
+        }
+    }
+
+    /// Pings and pongs cost little, but not nothing.
+    fn heard(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.heartbeat.heard(now.mono);
+        if self.buckets.floods.take(self.rules.floods, now.mono).is_err() {
+            self.close(CloseCode::Flooding, out);
         }
     }
 

@@ -94,7 +94,7 @@ async fn a_sleeper_holds_up_nobody_and_its_place_is_freed() {
 }
 
 #[tokio::test]
-async fn all_outboxes_together_stay_within_their_budget() {
+async fn when_all_outboxes_hold_too_much_the_fullest_go_and_a_healthy_reader_stays() {
     const TOTAL: usize = 1024 * 1024;
     const SLEEPERS: usize = 4;
     let node = Node::builder()
@@ -120,11 +120,11 @@ async fn all_outboxes_together_stay_within_their_budget() {
     }
     let mut sent = 0;
     // Each alone would be allowed all of it.
-    while count(&node.metrics().hub.dropped, "reason", "slow") == 0 {
+    while count(&node.metrics().hub.dropped, "reason", "outbox_total") == 0 {
         let room = format!("room-{}", sent % SLEEPERS);
         sent += 1;
         assert!(sent < 10_000, "the budget was never used up");
-        writer.chat(&room, format!("{sent:0>8192}")).await;
+        writer.chat(&room, format!("{sent:0>30000}")).await;
         for client in [&mut writer, &mut calm] {
             assert_eq!(client.expect("message").await.room(), room);
         }
@@ -132,7 +132,7 @@ async fn all_outboxes_together_stay_within_their_budget() {
     // The gauge is brought up to date every five seconds.
     node.advance(Duration::from_secs(6)).await;
     let held = usize::try_from(node.metrics().hub.outbox_bytes.get()).unwrap();
-    assert!(held <= TOTAL && held > TOTAL / 4, "{held}");
+    assert!(held <= TOTAL, "{held}");
     writer.expect_quiet().await;
     calm.expect_quiet().await;
 }

@@ -20,4 +20,6 @@ mod signal;
 
 #[cfg(test)]
 mod api;
+mod footprint;
+mod rfc6455;
 mod tidy;

@@ -6,7 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use parley_tests::client::Connect;
-use parley_tests::eventually::{eventually, eventually_fetched};
+use parley_tests::eventually::eventually;
 use parley_tests::http;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
@@ -74,10 +74,7 @@ async fn serve(more: &[&str]) -> Serving {
         let address = url.strip_prefix("http://").and_then(|url| url.strip_suffix('/')).expect("it is a URL");
         address.parse().expect("it has an address")
     };
-    let serving = Serving { address: find("url"), admin: find("admin"), child, lines };
-    let health = async || http::get(serving.address, "/health").await.status;
-    eventually_fetched(DEADLINE, health, |status| *status == 200).await;
-    serving
+    Serving { address: find("url"), admin: find("admin"), child, lines }
 }
 
 impl Serving {

@@ -141,11 +141,11 @@ fn live(
         let server = server.expect("an instance with these settings can start");
         let address = server.address().expect("a bound socket has an address");
         let admin = server.admin_address().expect("a bound socket has an address");
-        if bound.send(Bound { address, admin, services: Arc::clone(server.services()) }).is_err() {
-            return;
-        }
+        let services = Arc::clone(server.services());
+        // Nobody may be waiting any more.
+        let ready = move || drop(bound.send(Bound { address, admin, services }));
         // Boxed: it is the largest future of all.
-        let running = Box::pin(server.run(stop));
+        let running = Box::pin(server.run(stop, ready));
         let clockwork = async {
             while let Some((by, done)) = moves.recv().await {
                 advance(by).await;

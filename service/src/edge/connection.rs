@@ -55,8 +55,10 @@ enum Gathered {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Open,
-    /// A close frame is on its way or was sent; until then the peer may answer.
-    Closing(Moment),
+    /// A close frame is on its way or was sent. `answered`: the peer's was there, or will never come.
+    Closing {
+        answered: bool,
+    },
 }
 
 /// See the module. A future that ends with the connection.
@@ -73,6 +75,8 @@ pub struct Connection<S> {
     stage: Stage,
     /// Credentials came with the request, and bans are being asked for.
     admitting: bool,
+    /// The peer broke a rule of RFC 6455: nothing it says can be read any more.
+    broken: bool,
     reason: &'static str,
     registration: Option<Registration>,
     counted_writes: u64,
@@ -110,6 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             armed,
             stage: Stage::Open,
             admitting: false,
+            broken: false,
             reason: "gone",
             counted_writes: 0,
             timed: id.bits() % TIMED_ONE_IN,
@@ -174,11 +179,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             if progress {
                 // A peer that takes bytes is alive, however slowly it does.
-                self.session.handle(Input::Heard, now, &mut scratch.outputs);
+                self.give(Input::Alive, now, scratch);
             }
         }
-        if let Stage::Closing(until) = self.stage {
-            return self.closing(cx, scratch, until, now);
+        if let Stage::Closing { answered } = self.stage {
+            return self.closing(cx, scratch, answered);
         }
         loop {
             let gathered = self.gather(cx, scratch, now);
@@ -192,8 +197,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.outbox.set_backlog(self.wire.backlog());
                 }
             }
-            if let Stage::Closing(until) = self.stage {
-                return self.closing(cx, scratch, until, now);
+            if let Stage::Closing { answered } = self.stage {
+                return self.closing(cx, scratch, answered);
             }
             match gathered {
                 Gathered::All => return Poll::Pending,
@@ -274,9 +279,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Event::Binary(_) => self.give(Input::Binary, now, scratch),
             Event::Heard => self.give(Input::Heard, now, scratch),
             // The engine has put its answer into the frames already.
-            Event::Closed => self.begin_closing("peer", now, Duration::ZERO),
-            Event::Gone => self.begin_closing("gone", now, Duration::ZERO),
+            Event::Closed => self.begin_closing("peer", now, true),
+            Event::Gone => self.begin_closing("gone", now, true),
             Event::Broken(fault) => {
+                self.broken = true;
                 let code = match fault {
                     Fault::Malformed => CloseCode::Malformed,
                     Fault::NotUtf8 => CloseCode::NotUtf8,
@@ -361,18 +367,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Output::Close(code) => {
                 framing::put_close(frames, Some((code.number(), code.reason())));
-                self.begin_closing(code.reason(), now, CLOSE_WAIT);
+                self.begin_closing(code.reason(), now, self.broken);
             }
         }
     }
 
     /// From here on the session is over for everybody else; only the close handshake is left.
-    fn begin_closing(&mut self, reason: &'static str, now: Now, wait: Duration) {
+    fn begin_closing(&mut self, reason: &'static str, now: Now, answered: bool) {
         if self.stage != Stage::Open {
             return;
         }
         self.reason = reason;
-        self.stage = Stage::Closing(now.mono + wait);
+        self.stage = Stage::Closing { answered };
         self.memberships = Vec::new();
         self.ops = None;
         self.registration = None;
@@ -380,16 +386,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.timer.as_mut().reset(self.services.clock.instant(self.armed));
     }
 
-    /// Flushes, then waits for the peer's close or end, so that our close frame is not lost to a reset.
-    fn closing(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, until: Moment, now: Now) -> Poll<()> {
-        let waiting = until > now.mono || self.wire.is_blocked();
-        if !waiting || self.timer.as_mut().poll(cx).is_ready() {
+    /// What is left of the close handshake, so that our close frame is not lost to a reset.
+    fn closing(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, answered: bool) -> Poll<()> {
+        if self.timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if answered {
+            return self.wire.poll_finish(cx, &mut scratch.read);
+        }
+        let mut progress = false;
+        if let Poll::Ready(Err(_)) = self.wire.poll_flush(cx, &mut progress) {
             return Poll::Ready(());
         }
         loop {
             scratch.frames.clear();
             match self.wire.poll_event(cx, &mut scratch.read, &mut scratch.frames) {
-                Poll::Ready(Event::Closed | Event::Gone | Event::Broken(_)) => return Poll::Ready(()),
+                Poll::Ready(Event::Closed | Event::Broken(_)) => {
+                    self.stage = Stage::Closing { answered: true };
+                    return self.wire.poll_finish(cx, &mut scratch.read);
+                }
+                Poll::Ready(Event::Gone) => return Poll::Ready(()),
                 Poll::Ready(_) => {}
                 Poll::Pending => return Poll::Pending,
             }

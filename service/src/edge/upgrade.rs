@@ -143,11 +143,18 @@ pub fn handshake(parts: &mut Parts) -> Result<(String, OnUpgrade), Problem> {
         ));
     }
     let malformed = |detail| Problem::new(StatusCode::BAD_REQUEST, ErrorCode::Malformed.as_str(), detail);
-    let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
-    let key = key.filter(|key| key.len() == 24).ok_or_else(|| malformed("Sec-WebSocket-Key is missing or wrong"))?;
+    let mut keys = parts.headers.get_all(header::SEC_WEBSOCKET_KEY).iter().map(HeaderValue::as_bytes);
+    let key = keys.next().filter(|key| is_handshake_key(key) && keys.next().is_none());
+    let key = key.ok_or_else(|| malformed("exactly one Sec-WebSocket-Key is needed, 16 bytes in base64"))?;
     let accept = tungstenite::handshake::derive_accept_key(key);
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     Ok((accept, upgrade.ok_or_else(|| malformed("this connection cannot be upgraded"))?))
+}
+
+/// 16 bytes in base64 are 22 letters of its alphabet and `==`.
+fn is_handshake_key(key: &[u8]) -> bool {
+    let letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.strip_suffix(b"==").is_some_and(|letters| letters.len() == 22 && letters.iter().all(letter))
 }
 
 async fn admit(services: &Services, mut parts: Parts) -> Result<Welcomed, Problem> {

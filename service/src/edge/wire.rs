@@ -2,24 +2,29 @@
 //! put before it, and what it wants to send (pong, close) is collected, so that everything queued leaves in one write.
 //! It knows RFC 6455 and nothing of the chat protocol.
 
+mod frames;
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tungstenite::error::{CapacityError, Error, ProtocolError};
+use tungstenite::error::{CapacityError, Error};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Message, Utf8Bytes, WebSocket};
 
-use crate::protocol::framing;
+use frames::Frames;
 
 /// The engine's read buffer, held by every connection for its whole life. Most chat frames fit; larger ones make it grow
-/// until the next quiet moment.
+/// until their message is complete.
 const ENGINE_BUFFER: usize = 256;
-/// A message of more than this made the engine's buffer grow enough to be worth a fresh engine.
-const GROWN: usize = 2 * 1024;
-/// A client frame's mask.
-const MASK: u64 = 4;
+/// A frame of more than this made the engine's buffer grow enough to be worth a fresh engine.
+const GROWN: u64 = 2 * 1024;
+/// Bytes read in one call without an event. A peer that sends what makes none, such as empty fragments, as fast as it
+/// can would otherwise keep the worker from everybody else.
+const READ_PER_CALL: usize = 64 * 1024;
 
 /// The engine's world: bytes that arrived, bytes it wants to send.
 #[derive(Debug, Default)]
@@ -27,8 +32,8 @@ struct Pipe {
     arrived: Vec<u8>,
     read: usize,
     to_send: Vec<u8>,
-    /// Bytes given to the engine that are not yet explained by messages it returned.
-    unaccounted: u64,
+    /// Where the engine is in what it was given.
+    frames: Frames,
 }
 
 impl io::Read for Pipe {
@@ -37,10 +42,11 @@ impl io::Read for Pipe {
         if rest.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let count = rest.len().min(buffer.len());
+        // Never beyond the end of a frame: so the engine holds nothing of the next one when it returns a message.
+        let count =
+            self.frames.advance(&rest[..rest.len().min(buffer.len())]).map_err(|_| io::ErrorKind::InvalidData)?;
         buffer[..count].copy_from_slice(&rest[..count]);
         self.read += count;
-        self.unaccounted += count as u64;
         if self.read == self.arrived.len() {
             (self.arrived, self.read) = (Vec::new(), 0);
         }
@@ -98,6 +104,13 @@ pub struct Wire<S> {
     written: usize,
     /// Calls of the socket's write so far.
     writes: u64,
+    /// The peer closed, broke a rule or is gone: what still comes is read and thrown away.
+    over: bool,
+    /// Our side of the connection is shut down.
+    shut: bool,
+    /// How often the engine was replaced.
+    #[cfg(test)]
+    renewed: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -105,27 +118,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     #[must_use]
     pub fn new(stream: S, early: &[u8], limit: usize) -> Self {
         let pipe = Pipe { arrived: early.to_vec(), ..Pipe::default() };
-        Self { stream, engine: engine(pipe, limit), limit, backlog: Vec::new(), written: 0, writes: 0 }
+        Self {
+            stream,
+            engine: engine(pipe, limit),
+            limit,
+            backlog: Vec::new(),
+            written: 0,
+            writes: 0,
+            over: false,
+            shut: false,
+            #[cfg(test)]
+            renewed: 0,
+        }
     }
 
     /// The next thing the peer did. `scratch` is where bytes land first; `out` gets what must be sent in answer.
+    /// After `Closed`, `Gone` or `Broken` nothing but `Gone` comes, once the peer has ended the connection.
     /// Cancel-safe: what was read stays inside.
     pub fn poll_event(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], out: &mut Vec<u8>) -> Poll<Event> {
-        loop {
-            let read = self.engine.read();
-            let event = match read {
-                Ok(message) => Some(self.account(message)),
-                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => None,
-                Err(Error::Capacity(CapacityError::MessageTooLong { .. })) => Some(Event::Broken(Fault::TooBig)),
-                Err(Error::Utf8(_)) => Some(Event::Broken(Fault::NotUtf8)),
-                Err(
-                    Error::ConnectionClosed
-                    | Error::AlreadyClosed
-                    | Error::Protocol(ProtocolError::ReceivedAfterClosing),
-                ) => Some(Event::Gone),
-                Err(_) => Some(Event::Broken(Fault::Malformed)),
-            };
-            if let Some(event) = event {
+        let mut allowance = READ_PER_CALL;
+        while !self.over {
+            if let Some(event) = self.decode() {
+                self.over = matches!(event, Event::Closed | Event::Gone | Event::Broken(_));
                 if event == Event::Closed || event == Event::Heard {
                     // Makes the engine write its pong or close into the pipe now.
                     drop(self.engine.flush());
@@ -134,34 +148,96 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 self.engine.get_mut().to_send = Vec::new();
                 return Poll::Ready(event);
             }
+            if allowance == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let mut buffer = ReadBuf::new(scratch);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                     self.engine.get_mut().arrived.extend_from_slice(buffer.filled());
+                    allowance = allowance.saturating_sub(buffer.filled().len());
                 }
-                Poll::Ready(_) => return Poll::Ready(Event::Gone),
+                Poll::Ready(_) => {
+                    self.over = true;
+                    return Poll::Ready(Event::Gone);
+                }
+            }
+        }
+        self.poll_discard(cx, scratch).map(|()| Event::Gone)
+    }
+
+    /// What the engine makes of what has arrived. Nothing if it needs more.
+    fn decode(&mut self) -> Option<Event> {
+        let fault = match self.engine.read() {
+            Ok(message) => {
+                self.shrink();
+                return Some(match message {
+                    Message::Text(text) => Event::Text(text),
+                    Message::Binary(bytes) => Event::Binary(bytes),
+                    Message::Close(_) => Event::Closed,
+                    Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Event::Heard,
+                });
+            }
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(Error::Capacity(CapacityError::MessageTooLong { .. })) => Fault::TooBig,
+            Err(Error::Utf8(_)) => Fault::NotUtf8,
+            Err(_) => Fault::Malformed,
+        };
+        Some(Event::Broken(fault))
+    }
+
+    /// Gives back the memory of a long message: an engine never shrinks its buffer, so it is replaced while nothing
+    /// half-read is inside.
+    fn shrink(&mut self) {
+        let pipe = self.engine.get_mut();
+        if pipe.frames.longest() > GROWN && pipe.frames.between_messages() {
+            let pipe = Pipe { frames: Frames::default(), ..std::mem::take(pipe) };
+            self.engine = engine(pipe, self.limit);
+            #[cfg(test)]
+            {
+                self.renewed += 1;
             }
         }
     }
 
-    fn account(&mut self, message: Message) -> Event {
-        let size = message.len() as u64;
-        let header = framing::header_len(message.len()) as u64;
-        let pipe = self.engine.get_mut();
-        pipe.unaccounted = pipe.unaccounted.saturating_sub(header + MASK + size);
-        // Nothing half-read is inside: the engine may be replaced by one with a small buffer. A fragmented message
-        // leaves a rest that is never explained; such a peer keeps its larger buffer, which is bounded anyway.
-        if pipe.unaccounted == 0 && size > GROWN as u64 {
-            let pipe = std::mem::take(pipe);
-            self.engine = engine(pipe, self.limit);
+    /// Ends the connection so that what was sent last is not lost: flushes, says that nothing more will come, and
+    /// discards what arrives until the peer has closed too. (A socket that is closed with unread bytes resets the
+    /// connection, and the peer's system throws away what its reader had not seen yet.) Ready when it is safe to drop
+    /// the connection. The peer decides how long that takes: the caller must bound it.
+    pub fn poll_finish(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
+        if !self.shut {
+            let mut progress = false;
+            match self.poll_flush(cx, &mut progress) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+            match Pin::new(&mut self.stream).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => self.shut = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
         }
-        match message {
-            Message::Text(text) => Event::Text(text),
-            Message::Binary(bytes) => Event::Binary(bytes),
-            Message::Close(_) => Event::Closed,
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Event::Heard,
+        self.poll_discard(cx, scratch)
+    }
+
+    /// Reads and throws away. Ready at the end of the connection.
+    fn poll_discard(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
+        let mut allowance = READ_PER_CALL;
+        while allowance > 0 {
+            let mut buffer = ReadBuf::new(scratch);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    allowance = allowance.saturating_sub(buffer.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Whether something still waits for the socket.
@@ -188,6 +264,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// The connection is gone.
     pub fn send(&mut self, cx: &mut Context<'_>, frames: &[u8]) -> io::Result<()> {
         if self.is_blocked() {
+            // What was taken already would otherwise stay until all of it is.
+            self.backlog.drain(..std::mem::take(&mut self.written));
             self.backlog.extend_from_slice(frames);
             return Ok(());
         }
@@ -239,7 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-fn engine(pipe: Pipe, limit: usize) -> WebSocket<Pipe> {
+fn engine<P>(pipe: P, limit: usize) -> WebSocket<P> {
     let config = WebSocketConfig::default()
         .read_buffer_size(ENGINE_BUFFER)
         .write_buffer_size(0)

@@ -76,7 +76,7 @@ pub async fn follow(hub: Arc<Hub>, followed: oneshot::Sender<()>, stop: Cancella
         let following = async {
             let _membership = hub.join(&LogName::Control, &outbox, Slot(0), None).await?;
             // Nobody may be waiting any more.
-            drop(began.take().map(|began| began.send(())));
+            let _ = began.take().map(|began| began.send(()));
             pass_on(&hub, &outbox).await;
             Ok::<_, Unavailable>(())
         };

@@ -14,15 +14,22 @@ struct Entry {
     outbox: Arc<Outbox>,
 }
 
+#[derive(Default)]
+struct Sessions {
+    slab: Slab<Entry>,
+    /// What a session that comes now is told at once: it missed what all others were told.
+    latecomers: Option<Order>,
+}
+
 /// See the module.
 #[derive(Default)]
 pub struct Registry {
-    sessions: Arc<Mutex<Slab<Entry>>>,
+    sessions: Arc<Mutex<Sessions>>,
 }
 
 /// A session's place in the registry; dropping it removes it.
 pub struct Registration {
-    sessions: Arc<Mutex<Slab<Entry>>>,
+    sessions: Arc<Mutex<Sessions>>,
     key: usize,
 }
 
@@ -30,13 +37,18 @@ impl Registry {
     /// Enters a session, signed in or not.
     #[must_use]
     pub fn register(&self, outbox: Arc<Outbox>) -> Registration {
-        let key = self.sessions.lock().insert(Entry { user: None, outbox });
+        let mut sessions = self.sessions.lock();
+        if let Some(order) = &sessions.latecomers {
+            outbox.push(Parcel::Order(order.clone()));
+        }
+        let key = sessions.slab.insert(Entry { user: None, outbox });
+        drop(sessions);
         Registration { sessions: Arc::clone(&self.sessions), key }
     }
 
     /// From now on the session is found under its user. A session never changes its user, so a second call is ignored.
     pub fn signed_in(&self, key: usize, user: &UserId) {
-        if let Some(entry) = self.sessions.lock().get_mut(key) {
+        if let Some(entry) = self.sessions.lock().slab.get_mut(key) {
             entry.user.get_or_insert_with(|| user.clone());
         }
     }
@@ -44,7 +56,7 @@ impl Registry {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.sessions.lock().len()
+        self.sessions.lock().slab.len()
     }
 
     /// Whether there are none.
@@ -57,30 +69,31 @@ impl Registry {
     pub fn order_user(&self, user: &UserId, order: &Order) -> usize {
         let sessions = self.sessions.lock();
         let mut count = 0;
-        for (_, entry) in sessions.iter().filter(|(_, entry)| entry.user.as_ref() == Some(user)) {
+        for (_, entry) in sessions.slab.iter().filter(|(_, entry)| entry.user.as_ref() == Some(user)) {
             entry.outbox.push(Parcel::Order(order.clone()));
             count += 1;
         }
         count
     }
 
-    /// Gives each session an order of its own, made from its index and their number; returns how many.
+    /// Gives each session an order of its own, made from its index and their number; returns how many. A session that
+    /// registers later gets the first one's order at once.
     pub fn order_all(&self, order: impl Fn(usize, usize) -> Order) -> usize {
-        let sessions = self.sessions.lock();
-        let count = sessions.len();
-        for (index, (_, entry)) in sessions.iter().enumerate() {
+        let mut sessions = self.sessions.lock();
+        let count = sessions.slab.len();
+        for (index, (_, entry)) in sessions.slab.iter().enumerate() {
             entry.outbox.push(Parcel::Order(order(index, count)));
         }
+        sessions.latecomers = Some(order(0, count));
         count
     }
-}
 
-impl Registry {
     /// Closes the sessions with the most waiting until what all hold together is a tenth below the total; returns how
     /// many. To be called when it is above.
     pub fn relieve(&self, budget: &Budget) -> usize {
         let sessions = self.sessions.lock();
-        let mut greedy: Vec<_> = sessions.iter().map(|(_, entry)| (entry.outbox.waiting(), &entry.outbox)).collect();
+        let mut greedy: Vec<_> =
+            sessions.slab.iter().map(|(_, entry)| (entry.outbox.waiting(), &entry.outbox)).collect();
         greedy.sort_unstable_by_key(|(waiting, _)| std::cmp::Reverse(*waiting));
         let (mut evicted, mut soon_free) = (0, 0);
         for (waiting, outbox) in greedy {
@@ -95,7 +108,7 @@ impl Registry {
 
     /// Makes every session look around, although there is nothing for it.
     pub fn wake_all(&self) {
-        for (_, entry) in self.sessions.lock().iter() {
+        for (_, entry) in self.sessions.lock().slab.iter() {
             entry.outbox.wake();
         }
     }
@@ -112,10 +125,10 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut sessions = self.sessions.lock();
-        sessions.try_remove(self.key);
+        sessions.slab.try_remove(self.key);
         // A slab never shrinks by itself; after a storm of connections its memory should come back.
-        if sessions.is_empty() {
-            *sessions = Slab::new();
+        if sessions.slab.is_empty() {
+            sessions.slab = Slab::new();
         }
     }
 }

@@ -23,8 +23,10 @@ pub enum Input<'a> {
     Text(&'a str),
     /// A binary frame.
     Binary,
-    /// Any other sign of life: pings, pongs.
+    /// A ping or a pong.
     Heard,
+    /// The peer took bytes after it had been slow to.
+    Alive,
     /// Something from the outbox.
     Parcel(Parcel),
     /// The outbox went over its limit and was emptied.

@@ -65,7 +65,9 @@ pub async fn fleet(size: usize, change: impl FnOnce(&mut Config)) -> Vec<Instanc
         let server = Server::bind(&config, ports).await.unwrap();
         let (address, services) = (server.address().unwrap(), Arc::clone(server.services()));
         let stop = CancellationToken::new();
-        TaskTracker::new().spawn(server.run(stop.clone()));
+        let (ready, is_ready) = tokio::sync::oneshot::channel();
+        TaskTracker::new().spawn(server.run(stop.clone(), move || ready.send(()).unwrap()));
+        is_ready.await.unwrap();
         instances.push(Instance { address, services, faults, _stop: stop.drop_guard() });
     }
     instances

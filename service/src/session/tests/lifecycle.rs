@@ -176,6 +176,18 @@ fn above_its_rate_a_frame_is_refused_and_a_flood_ends_the_session() {
 }
 
 #[test]
+fn a_flood_of_pings_ends_the_session_and_a_slow_reader_does_not() {
+    let mut driven = Driven::joined();
+    for _ in 0..1_000 {
+        assert_eq!(driven.give(Input::Alive), []);
+    }
+    for _ in 0..200 {
+        assert_eq!(driven.give(Input::Heard), []);
+    }
+    assert_eq!(told(&driven.give(Input::Heard)), ["close flooding"]);
+}
+
+#[test]
 fn two_hundred_rooms_are_joined_at_once_and_the_next_is_refused() {
     let mut driven = Driven::signed_in();
     for number in 0..200 {
