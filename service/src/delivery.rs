@@ -168,6 +168,8 @@ pub struct Ephemeral {
     pub frame: Bytes,
     /// What it is; decides which right a member needs.
     pub kind: EphemeralKind,
+    /// Counts it for as long as it waits anywhere.
+    pub charge: Option<Charge>,
 }
 
 /// Whom an ephemeral frame concerns.

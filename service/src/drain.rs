@@ -9,7 +9,7 @@ use std::time::Duration;
 /// enough not to keep a small instance waiting.
 const PACE_PER_SECOND: u32 = 200;
 /// A session that stays is closed this much after its slot; the window ends with the last of them.
-const GRACE: Duration = Duration::from_secs(5);
+pub const GRACE: Duration = Duration::from_secs(5);
 
 /// Whether the instance is on its way out, and whether it can deliver. Cloning is a reference count.
 #[derive(Debug, Clone, Default)]

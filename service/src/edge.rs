@@ -8,6 +8,7 @@ pub mod admission;
 pub mod api;
 pub mod connection;
 mod ops;
+pub mod outage;
 pub mod problem;
 pub mod public;
 mod scratch;

@@ -9,17 +9,17 @@ mod room;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use parking_lot::RwLock;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backplane::{Arrival, Arrivals, Backplane, Page, PageLimit, Range, Unavailable};
 use crate::clock::Clock;
-use crate::delivery::{Ephemeral, Slot};
+use crate::delivery::{Charge, Ephemeral, Slot};
 use crate::ids::{LogName, UserId};
 use crate::message::{Entry, Position};
 use crate::metrics::HubMetrics;
@@ -28,7 +28,7 @@ use crate::protocol::limits::PAGE_MAX_BYTES;
 use attendance::Attendance;
 use outbox::{Budget, Outbox};
 use registry::Registry;
-use room::{Continuity, Room, Tally};
+use room::{Continuity, Open, Room, Tally};
 
 /// Arrivals taken at once: what is waiting together is served together.
 const ARRIVALS_AT_ONCE: usize = 256;
@@ -40,7 +40,9 @@ const IDLE_AUDITS: u32 = 2;
 const AUDIT_BATCH: usize = 256;
 /// First and longest pause between attempts to read a log that cannot be read.
 const REPAIR_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// Logs repaired at the same time after a lag.
+/// Bytes served before readers get their turn.
+const SERVED_AT_ONCE: usize = 64 * 1024;
+/// Logs being read for repairs at the same time.
 const REPAIRS_AT_ONCE: usize = 64;
 
 /// See the module. One per instance.
@@ -56,6 +58,12 @@ pub struct Hub {
     metrics: HubMetrics,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Bounds the reads of repairs.
+    repairing: Semaphore,
+    /// An audit is under way.
+    auditing: AtomicBool,
+    /// Something is known to be lost: the next audit must succeed.
+    lagged: AtomicBool,
 }
 
 /// What a hub is made of.
@@ -132,6 +140,9 @@ impl Hub {
             metrics: parts.metrics,
             tasks: parts.tasks,
             stop: parts.stop,
+            repairing: Semaphore::new(REPAIRS_AT_ONCE),
+            auditing: AtomicBool::new(false),
+            lagged: AtomicBool::new(false),
         })
     }
 
@@ -161,7 +172,7 @@ impl Hub {
                 _ = audit.tick() => {
                     self.let_go();
                     self.metrics.outbox_bytes.set(i64::try_from(self.budget.used()).unwrap_or(i64::MAX));
-                    self.tasks.spawn(Arc::clone(&self).audit(false));
+                    self.begin_audit();
                     continue;
                 }
                 count = arrivals.recv_many(&mut batch, ARRIVALS_AT_ONCE) => count,
@@ -169,33 +180,46 @@ impl Hub {
             if count == 0 {
                 return;
             }
-            self.deliver(&mut batch);
+            let mut arrivals = batch.drain(..);
+            while self.deliver(&mut arrivals) {
+                // Readers get their turn before the next part, or a burst would look like slow reading.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
-    fn deliver(self: &Arc<Self>, batch: &mut Vec<Arrival>) {
+    /// Serves arrivals until they are all served or a good deal of bytes is; `false` if there was nothing to serve.
+    fn deliver(self: &Arc<Self>, arrivals: &mut impl Iterator<Item = Arrival>) -> bool {
         let started = self.clock.now().mono;
         // Messages of one log that wait together become one run, whatever lies between them.
-        let mut by_log: Vec<(LogName, Vec<(Position, Entry)>)> = Vec::new();
-        for arrival in batch.drain(..) {
+        let mut by_log: HashMap<LogName, Vec<(Position, Entry)>> = HashMap::new();
+        let (mut any, mut bytes) = (false, 0);
+        while bytes < SERVED_AT_ONCE
+            && let Some(arrival) = arrivals.next()
+        {
+            any = true;
             match arrival {
                 Arrival::Message { log, position, frame, .. } => {
-                    let message = (position, Entry { offset: position.offset, frame });
-                    match by_log.iter_mut().rev().find(|(other, _)| *other == log) {
-                        Some((_, messages)) => messages.push(message),
-                        None => by_log.push((log, vec![message])),
-                    }
+                    bytes += frame.len();
+                    by_log.entry(log).or_default().push((position, Entry { offset: position.offset, frame }));
                 }
                 Arrival::Ephemeral { log, frame, kind } => {
                     let Some(room) = self.room(&log) else { continue };
+                    let frame = framing::text(&frame);
+                    bytes += frame.len();
+                    let charge = Some(Charge::new(self.budget.counter(), frame.len()));
                     let mut tally = Tally::default();
-                    room.broadcast(&Arc::new(Ephemeral { frame: framing::text(&frame), kind }), &mut tally);
+                    room.broadcast(&Arc::new(Ephemeral { frame, kind, charge }), &mut tally);
                     self.count(tally);
                 }
                 Arrival::Lagged => {
-                    self.tasks.spawn(Arc::clone(self).audit(true));
+                    self.lagged.store(true, Ordering::Release);
+                    self.begin_audit();
                 }
             }
+        }
+        if !any {
+            return false;
         }
         for (log, messages) in by_log {
             let Some(room) = self.room(&log) else { continue };
@@ -210,6 +234,7 @@ impl Hub {
             tracing::warn!(sessions = evicted, "readers are too slow together: those with the most waiting are closed");
         }
         self.metrics.fan_out.0.observe(self.clock.now().mono.since(started).as_secs_f64());
+        true
     }
 
     fn count(&self, tally: Tally) {
@@ -219,6 +244,7 @@ impl Hub {
             }
         };
         dropped("slow", tally.slow);
+        dropped("ephemeral", tally.ephemeral);
         self.metrics.duplicates.inc_by(tally.duplicates);
         self.metrics.runs.inc_by(tally.runs);
         self.metrics.gaps.inc_by(tally.gaps);
@@ -264,20 +290,35 @@ impl Hub {
             self.metrics.members.inc();
         }
         let mut membership = Membership { hub: Arc::clone(self), room, key, slot, user: None, asked: false };
-        let room = &membership.room;
-        if !room.opening.initialized() {
-            let open = async || {
-                let position = self.backplane.subscribe(log).await?;
-                self.mend(room, room.opened(position), "open");
-                Ok::<_, Unavailable>(())
-            };
-            room.opening.get_or_try_init(open).await?;
-        }
+        self.open(&membership.room).await?;
         if let (Some(user), LogName::Room(name)) = (user, log) {
             self.attendance.enter(name, user);
             membership.user = Some(user.clone());
         }
         Ok(membership)
+    }
+
+    /// Waits for the subscription. The attempt is a task of its own: whoever joins may go away or stop listening, and one
+    /// answer serves all who wait, also if it is a failure.
+    async fn open(self: &Arc<Self>, room: &Arc<Room>) -> Result<(), Unavailable> {
+        let mut outcome = match room.open() {
+            Open::Already => return Ok(()),
+            Open::Wait(outcome) => outcome,
+            Open::Try(tell, outcome) => {
+                let (hub, room) = (Arc::clone(self), Arc::clone(room));
+                self.tasks.spawn(async move {
+                    let result = hub.backplane.subscribe(room.log()).await;
+                    room.tried(result.is_ok());
+                    let result = result.map(|position| hub.mend(&room, room.opened(position), "open"));
+                    tell.send_replace(Some(result));
+                });
+                outcome
+            }
+        };
+        match outcome.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or(Ok(())),
+            Err(_) => Err(Unavailable("the instance is stopping".to_owned())),
+        }
     }
 
     /// Reads a part of a log, at most `messages` and the bytes of one page. `messages` of 0 reads only the position.
@@ -311,6 +352,8 @@ impl Hub {
     async fn repair(self: Arc<Self>, room: Arc<Room>) {
         let mut pause = REPAIR_PAUSE.0;
         while let Some(since) = room.cursor() {
+            // The semaphore is never closed.
+            let permit = self.repairing.acquire().await;
             match self.read(room.log(), Range::Since(since), self.replay_messages).await {
                 Ok(page) => {
                     let mut tally = Tally::default();
@@ -323,8 +366,12 @@ impl Hub {
                         return;
                     }
                     pause = REPAIR_PAUSE.0;
+                    drop(permit);
+                    // Pages are large: readers get their turn between them.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => {
+                    drop(permit);
                     tracing::debug!(log.name = room.log().wire_name(), %error, "repair cannot read the log yet");
                     if room.is_empty() && room.give_up() {
                         return;
@@ -339,37 +386,47 @@ impl Hub {
         }
     }
 
-    /// Compares rooms with their logs; `force` also those in traffic, because something is known to be lost.
-    async fn audit(self: Arc<Self>, force: bool) {
+    /// Begins an audit unless one is under way; that one then goes round again if something is known to be lost.
+    fn begin_audit(self: &Arc<Self>) {
+        if self.auditing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let hub = Arc::clone(self);
+        self.tasks.spawn(async move {
+            loop {
+                let force = hub.lagged.swap(false, Ordering::AcqRel);
+                if !hub.audit(force).await && force {
+                    hub.lagged.store(true, Ordering::Release);
+                }
+                hub.auditing.store(false, Ordering::Release);
+                if !hub.lagged.load(Ordering::Acquire) || hub.auditing.swap(true, Ordering::AcqRel) {
+                    return;
+                }
+                if hub.stop.run_until_cancelled(tokio::time::sleep(REPAIR_PAUSE.1)).await.is_none() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Compares rooms with their logs; `force` also those in traffic, because something is known to be lost. `false`: not
+    /// all could be compared. Each repair it begins is a task that lives until its room is whole.
+    async fn audit(self: &Arc<Self>, force: bool) -> bool {
         let rooms: Vec<Arc<Room>> = self.rooms.read().values().cloned().collect();
-        let mut repairs = FuturesUnordered::new();
+        let mut complete = true;
         for batch in rooms.chunks(AUDIT_BATCH) {
             let logs: Vec<LogName> = batch.iter().map(|room| room.log().clone()).collect();
             let cursors: Vec<Option<Position>> = batch.iter().map(|room| room.cursor()).collect();
-            let mut positions = self.backplane.positions(&logs).await;
-            let mut pause = REPAIR_PAUSE.0;
-            // After a lag something is certainly missing: only an answer ends the attempts.
-            while force && positions.is_err() {
-                tokio::select! {
-                    () = self.stop.cancelled() => return,
-                    () = tokio::time::sleep(pause) => {}
-                }
-                pause = (pause * 2).min(REPAIR_PAUSE.1);
-                positions = self.backplane.positions(&logs).await;
-            }
-            let Ok(positions) = positions else { return };
+            let Ok(positions) = self.backplane.positions(&logs).await else {
+                complete = false;
+                continue;
+            };
             for ((room, before), top) in batch.iter().zip(cursors).zip(positions) {
-                if room.compare(before, top, force) == Continuity::Broken {
-                    let cause = if force { "lag" } else { "audit" };
-                    self.metrics.repairs.get_or_create(&[("cause", cause)]).inc();
-                    repairs.push(Arc::clone(&self).repair(Arc::clone(room)));
-                    if repairs.len() >= REPAIRS_AT_ONCE {
-                        repairs.next().await;
-                    }
-                }
+                let continuity = room.compare(before, top, force);
+                self.mend(room, continuity, if force { "lag" } else { "audit" });
             }
         }
-        while repairs.next().await.is_some() {}
+        complete
     }
 
     /// Unsubscribes logs that have had no member for a while. The map stays locked meanwhile, so that a join that finds

@@ -27,6 +27,8 @@ pub mod metrics;
 
 pub mod tracing_context;
 
+pub mod drain;
+
 // The ports, each with its implementations below it.
 pub mod backplane;
 
@@ -43,8 +45,6 @@ pub mod session;
 pub mod hub;
 
 // The rim: sockets, HTTP, logs.
-pub mod drain;
-
 pub mod edge;
 
 pub mod telemetry;

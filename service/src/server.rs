@@ -23,13 +23,14 @@ use crate::directory::memory::MemoryDirectory;
 use crate::directory::{Directory, InstanceRecord};
 use crate::drain::{self, Drain};
 use crate::edge::admission::Admission;
+use crate::edge::outage::Outage;
 use crate::edge::services::Services;
 use crate::edge::{accept, admin, public};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::hub::attendance::Attendance;
 use crate::hub::{Hub, HubParts, control};
 use crate::ids::ServerId;
-use crate::metrics::Metrics;
+use crate::metrics::{BackplaneMetrics, Metrics};
 use crate::presence::Presence;
 use crate::presence::memory::MemoryPresence;
 use crate::protocol::limits::Limits;
@@ -38,7 +39,9 @@ use crate::session::SessionRules;
 /// How often an instance describes itself to the others.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
 /// How often the embedded backplane lets go of what is too old.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_EVERY: Duration = Duration::from_secs(15);
+/// How often what is left at the very end is told to look around.
+const WAKE_EVERY: Duration = Duration::from_millis(200);
 /// How long connections may take to end after the drain window.
 const LAST_CLOSES: Duration = Duration::from_secs(6);
 
@@ -123,11 +126,17 @@ impl Embedded {
         }
     }
 
-    /// Lets go of what is too old, until stopped.
-    pub async fn sweep(self, stop: CancellationToken) {
+    /// Lets go of what is too old and shows how much is kept, until stopped.
+    pub async fn sweep(self, metrics: BackplaneMetrics, stop: CancellationToken) {
         let mut every = tokio::time::interval(SWEEP_EVERY);
         while stop.run_until_cancelled(every.tick()).await.is_some() {
             self.broker.sweep();
+            let stats = self.broker.stats();
+            let shown = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+            metrics.logs.set(shown(stats.logs as u64));
+            metrics.log_bytes.set(shown(stats.bytes as u64));
+            metrics.evicted_logs.set(shown(stats.evicted_logs));
+            metrics.dropped_broadcasts.set(shown(stats.dropped_broadcasts));
         }
     }
 }
@@ -202,6 +211,7 @@ impl Server {
             api_key: config.api_key.as_ref().map(|key| key.expose().into()),
             clock: ports.clock,
             entropy: ports.entropy,
+            outage: Outage::default(),
             metrics,
             connections: TaskTracker::new(),
         });
@@ -234,7 +244,7 @@ impl Server {
         self.admin.local_addr()
     }
 
-    /// What the instance counts.
+    /// What its connections share.
     #[must_use]
     pub fn services(&self) -> &Arc<Services> {
         &self.services
@@ -248,7 +258,7 @@ impl Server {
         let edge = services.metrics.edge.clone();
         let public_router = public::router(Arc::clone(&services));
         let admin_router = admin::router(Arc::clone(&services));
-        tasks.spawn(Arc::clone(&services.hub).run(arrivals));
+        tasks.spawn(deliver(Arc::clone(&services), arrivals, end.clone()));
         tasks.spawn(Arc::clone(&services.attendance).run(end.clone()));
         let (followed, control) = oneshot::channel();
         tasks.spawn(control::follow(Arc::clone(&services.hub), followed, end.clone()));
@@ -256,7 +266,7 @@ impl Server {
         tasks.spawn(accept::serve(public, public_router, edge.clone(), tasks.clone(), end.clone()));
         tasks.spawn(accept::serve(admin, admin_router, edge, tasks.clone(), end.clone()));
         if let Some(embedded) = embedded {
-            tasks.spawn(embedded.sweep(end.clone()));
+            tasks.spawn(embedded.sweep(services.metrics.backplane.clone(), end.clone()));
         }
         if let Some(jwks) = jwks {
             tasks.spawn(end.clone().run_until_cancelled_owned(jwks.follow()));
@@ -264,6 +274,7 @@ impl Server {
         // An order of the application must find every session, so none is let in before they are heard.
         if let Some(Ok(())) = stop.run_until_cancelled(control).await {
             services.drain.set_ready(true);
+            services.metrics.state.ready.set(1);
             ready();
         }
         stop.cancelled().await;
@@ -279,6 +290,8 @@ impl Server {
 /// Asks every session to move and waits until they have, or until the window is over.
 async fn hand_over(services: &Services, window: Duration) {
     services.drain.begin();
+    services.metrics.state.ready.set(0);
+    services.metrics.state.draining.set(1);
     let told = services.hub.registry().order_all(|index, count| {
         let after = drain::slot(index, count, window);
         Order::Drain { after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX) }
@@ -288,8 +301,26 @@ async fn hand_over(services: &Services, window: Duration) {
     if tokio::time::timeout(window + LAST_CLOSES, services.connections.wait()).await.is_err() {
         tracing::warn!(sessions = services.connections.len(), "the drain window is over: ending what is left");
         services.drain.end();
-        services.hub.registry().wake_all();
-        services.connections.wait().await;
+        // Again and again: a task that is just being polled may miss one call.
+        loop {
+            services.hub.registry().wake_all();
+            if tokio::time::timeout(WAKE_EVERY, services.connections.wait()).await.is_ok() {
+                break;
+            }
+        }
+    }
+}
+
+/// Runs the hub. Without it nothing is delivered, so an instance whose hub ended is not ready.
+async fn deliver(services: Arc<Services>, arrivals: Arrivals, end: CancellationToken) {
+    let hub = Arc::clone(&services.hub);
+    let tracker = TaskTracker::new();
+    let ended = tracker.spawn(hub.run(arrivals)).await;
+    if !end.is_cancelled() {
+        services.drain.set_ready(false);
+        services.metrics.state.ready.set(0);
+        let error = ended.err().map(tracing::field::display);
+        tracing::error!(error, "delivery has ended: this instance is not ready any more, restart it");
     }
 }
 
@@ -325,14 +356,7 @@ fn rules(config: &Config, server_id: &ServerId) -> SessionRules {
         history_seconds: config.history.age.as_secs(),
         ..Limits::default()
     };
-    SessionRules::new(
-        server_id.clone(),
-        limits,
-        config.affinity_cookie.as_deref().map(Into::into),
-        config.limits.outbox_bytes,
-        config.limits.ping,
-        config.limits.sign_in,
-    )
+    SessionRules::new(server_id.clone(), limits, config.affinity_cookie.as_deref().map(Into::into))
 }
 
 type AuthSetUp = (Arc<dyn Auth>, Option<Arc<JwksFile>>);

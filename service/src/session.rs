@@ -27,6 +27,7 @@ use self::rooms::Joined;
 use crate::auth::AuthError;
 use crate::clock::{Moment, Now};
 use crate::delivery::{Order, Parcel, Slot};
+use crate::drain;
 use crate::ids::{LogName, RoomName, SessionId, UserId};
 use crate::presence::Roster;
 use crate::protocol::client_frame::{self, Refusal};
@@ -35,13 +36,11 @@ use crate::protocol::error_code::ErrorCode;
 use crate::protocol::server_frame::{FrameId, LeftReason, ReconnectReason, ServerFrame, Welcome};
 use crate::rights::Grant;
 
-/// After its drain slot a session that stays is closed this much later.
-const DRAIN_GRACE: Duration = Duration::from_secs(5);
 /// Publishes of one session that may wait for their turn; with more, its socket is not read.
 const WAITING_MAX: usize = 64;
 /// Bytes of publishes that may wait; with more, the socket is not read.
 const WAITING_MAX_BYTES: usize = 128 * 1024;
-/// Requests in flight; with more, the socket is not read. Above the largest room limit, so that a resume never stalls.
+/// Requests in flight; with more, the socket is not read. Far above the default room limit, so that a resume never stalls.
 const PENDING_MAX: usize = 1_200;
 
 #[derive(Debug)]
@@ -115,6 +114,12 @@ impl Session {
             drained_at: None,
             url_rooms,
         }
+    }
+
+    /// Its id, as in `welcome`.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.id
     }
 
     /// Who the session speaks for, once signed in.
@@ -261,7 +266,7 @@ impl Session {
                     after_ms,
                     elsewhere: true,
                 }));
-                self.drained_at = Some(now.mono + Duration::from_millis(after_ms) + DRAIN_GRACE);
+                self.drained_at = Some(now.mono + Duration::from_millis(after_ms) + drain::GRACE);
             }
         }
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what helps tests fails where it unwraps, too")]
 
 mod admission;
+mod audit;
 mod auth;
 mod backpressure;
 mod bad_input;
@@ -13,6 +14,7 @@ mod fanout;
 mod faults;
 mod join;
 mod limits;
+mod neighbours;
 mod presence;
 mod resume;
 mod seam;

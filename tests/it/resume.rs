@@ -88,10 +88,7 @@ async fn a_session_that_is_gone_leaves_nothing_behind() {
     eventually(
         Duration::from_secs(5),
         || (node.services().hub.registry().len(), hub.members.get()),
-        |left| {
-            // The instance itself is a member of the control log.
-            *left == (0, 1)
-        },
+        |left| *left == (0, 0),
     )
     .await;
 }

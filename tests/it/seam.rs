@@ -272,14 +272,7 @@ async fn story(seed: u64, plan: FaultPlan) -> Vec<Told> {
         hubs.push(hub);
     }
 
-    let rules = SessionRules::new(
-        ServerId::parse("one").unwrap(),
-        Limits::default(),
-        None,
-        512 * 1024,
-        Duration::from_secs(20),
-        Duration::from_secs(5),
-    );
+    let rules = SessionRules::new(ServerId::parse("one").unwrap(), Limits::default(), None);
     let rules = Arc::new(rules);
     let mut sessions = JoinSet::new();
     for number in 0..SESSIONS {

@@ -29,6 +29,7 @@ const PACKAGES: &[Package] = &[Package {
         ("origin", 1),
         ("metrics", 1),
         ("tracing_context", 1),
+        ("drain", 1),
         // What is made of contracts.
         ("delivery", 2),
         ("config", 2),
@@ -47,7 +48,6 @@ const PACKAGES: &[Package] = &[Package {
         ("auth::*", 5),
         // One instance.
         ("hub", 6),
-        ("drain", 7),
         ("telemetry", 7),
         ("edge", 8),
         ("server", 9),

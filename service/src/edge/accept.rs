@@ -31,6 +31,10 @@ const HEAD_MAX_BYTES: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// HTTP connections that are not (yet) WebSockets; over it new ones are closed at once.
 const HTTP_MAX: usize = 4_096;
+/// How long a connection may live that is not (yet) a WebSocket; then it is asked to close.
+const HTTP_LIFE: Duration = Duration::from_secs(60);
+/// How long the answer under way may take then.
+const LAST_ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// Pause when the process has no descriptors left: accepting again at once would spin.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -95,22 +99,28 @@ async fn serve_one(stream: TcpStream, router: Router, stop: CancellationToken) {
         .half_close(false);
     let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
+    // A peer that asks and does not read would keep its place for ever: after a while it has to come again.
+    tokio::select! {
         biased;
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended with an error");
+        ended = connection.as_mut() => return told(ended),
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(HTTP_LIFE) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    if let Ok(ended) = tokio::time::timeout(LAST_ANSWER_WAIT, connection).await {
+        told(ended);
     }
 }
 
 fn late() -> Problem {
     let detail = format!("the request and its answer took longer than {} s", REQUEST_WAIT.as_secs());
     Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail)
+}
+
+fn told(ended: Result<(), hyper::Error>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended with an error");
+    }
 }
 
 /// The peer gave up before it was accepted: says nothing about us.

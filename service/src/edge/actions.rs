@@ -27,7 +27,9 @@ pub(super) async fn perform(
     action: Action,
 ) -> (Outcome, Option<Membership>) {
     let outcome = match action {
-        Action::SignIn { token } => Outcome::SignIn(sign_in(&services, registered, Credentials::Token(&token)).await),
+        Action::SignIn { token, current } => {
+            Outcome::SignIn(sign_in(&services, registered, Credentials::Token(&token), current).await)
+        }
         Action::Join { slot, log, user, start } => {
             let membership = match services.hub.join(&log, &outbox, slot, Some(&user)).await {
                 Ok(membership) => membership,
@@ -62,8 +64,13 @@ pub(super) async fn sign_in(
     services: &Services,
     registered: usize,
     credentials: Credentials<'_>,
+    current: Option<UserId>,
 ) -> Result<Grant, AuthError> {
     let grant = services.auth.authenticate(credentials).await?;
+    if current.is_some_and(|current| current != grant.user) {
+        // The session refuses it; until then it stays found under the user it speaks for.
+        return Ok(grant);
+    }
     services.hub.registry().signed_in(registered, &grant.user);
     not_banned(services, &grant.user).await?;
     Ok(grant)
@@ -91,9 +98,7 @@ pub(super) async fn publish(services: &Services, log: &LogName, draft: &Draft) -
         Err(PublishError::OutcomeUnknown(_)) => "outcome_unknown",
     };
     metrics.published.get_or_create(&[("result", label)]).inc();
-    if let Err(error) = &result {
-        tracing::debug!(log.name = log.wire_name(), %error, "publish failed");
-    }
+    services.outage.note("publish", result.as_ref().err());
     result
 }
 

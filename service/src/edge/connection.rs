@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
@@ -78,6 +77,7 @@ pub struct Connection<S> {
     /// The peer broke a rule of RFC 6455: nothing it says can be read any more.
     broken: bool,
     reason: &'static str,
+    opened: Moment,
     registration: Option<Registration>,
     counted_writes: u64,
     timed: u64,
@@ -116,6 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             admitting: false,
             broken: false,
             reason: "gone",
+            opened: now.mono,
             counted_writes: 0,
             timed: id.bits() % TIMED_ONE_IN,
             _admitted: admitted,
@@ -143,28 +144,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.registration.as_ref().map_or(usize::MAX, Registration::key)
     }
 
-    /// How an action is carried out; the future owns all it needs.
-    fn perform(&self) -> impl FnOnce(OpId, Action) -> BoxFuture<'static, Finished> + use<S> {
-        let (services, outbox) = (Arc::clone(&self.services), Arc::clone(&self.outbox));
-        let registered = self.registered();
-        move |op, action| {
-            Box::pin(async move {
-                let (outcome, membership) = actions::perform(services, outbox, registered, action).await;
-                Finished::Action(op, outcome, membership)
-            })
+    fn start(&mut self, op: OpId, action: Action) {
+        if let Some(action) = self.ops.get_or_insert_default().postpone(op, action) {
+            self.perform(op, action);
         }
     }
 
-    fn poll_ops(&mut self, cx: &mut Context<'_>) -> Option<Finished> {
-        let perform = self.perform();
-        match self.ops.as_mut()?.poll_next(cx, perform) {
-            Poll::Ready(Some(finished)) => Some(finished),
-            Poll::Ready(None) => {
+    /// Begins an action; its future owns all it needs.
+    fn perform(&mut self, op: OpId, action: Action) {
+        let (services, outbox) = (Arc::clone(&self.services), Arc::clone(&self.outbox));
+        let registered = self.registered();
+        self.ops.get_or_insert_default().push(Box::pin(async move {
+            let (outcome, membership) = actions::perform(services, outbox, registered, action).await;
+            Finished::Action(op, outcome, membership)
+        }));
+    }
+
+    fn take_finished(&mut self) -> Option<Finished> {
+        let ops = self.ops.as_mut()?;
+        let Some((finished, next)) = ops.take() else {
+            if ops.is_empty() {
                 self.ops = None;
-                None
             }
-            Poll::Pending => None,
+            return None;
+        };
+        if let Some((op, action)) = next {
+            self.perform(op, action);
         }
+        Some(finished)
     }
 
     /// One turn: everything that is ready, then one write. `Ready` when the connection is over.
@@ -201,6 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return self.closing(cx, scratch, answered);
             }
             match gathered {
+                Gathered::All if self.rearm(false) => {}
                 Gathered::All => return Poll::Pending,
                 Gathered::EnoughForOneWrite => {}
                 Gathered::EnoughForOneTurn => {
@@ -220,25 +228,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let mut idle = true;
             while self.timer.as_mut().poll(cx).is_ready() {
-                self.give(Input::Tick, now, scratch);
+                // The turn's `now` may be earlier than the deadline that has just come.
+                self.give(Input::Tick, self.services.clock.now(), scratch);
                 self.rearm(true);
                 if self.stage != Stage::Open {
                     return Gathered::All;
                 }
             }
-            // While the socket is full nothing is read and nothing taken: the client slows itself down, and the outbox
-            // fills up to its limit.
-            if self.wire.is_blocked() {
-                if self.outbox.poll_overflow(cx).is_ready() {
-                    self.give(Input::Overflow, now, scratch);
+            if let Some(ops) = &mut self.ops {
+                ops.drive(cx);
+            }
+            // While the socket is full nothing is read, and nothing taken but what is urgent: the client slows itself
+            // down, and the outbox fills up to its limit.
+            let blocked = self.wire.is_blocked();
+            let taken = if blocked {
+                self.outbox.poll_urgent(cx, &mut scratch.parcels)
+            } else {
+                if let Some(finished) = self.take_finished() {
+                    idle = false;
+                    self.finished(finished, now, scratch);
                 }
-                return Gathered::All;
-            }
-            if let Some(finished) = self.poll_ops(cx) {
-                idle = false;
-                self.finished(finished, now, scratch);
-            }
-            match self.outbox.poll_take(cx, &mut scratch.parcels) {
+                self.outbox.poll_take(cx, &mut scratch.parcels)
+            };
+            match taken {
                 Poll::Ready(Taken::Parcels) => {
                     idle = false;
                     let mut parcels = std::mem::take(&mut scratch.parcels);
@@ -249,6 +261,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Poll::Ready(Taken::Overflow) => self.give(Input::Overflow, now, scratch),
                 Poll::Pending => {}
+            }
+            if blocked {
+                return if idle { Gathered::All } else { Gathered::EnoughForOneWrite };
             }
             if self.stage != Stage::Open {
                 return Gathered::All;
@@ -328,7 +343,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.carry_out(output, now, scratch);
         }
         scratch.outputs = outputs;
-        self.rearm(false);
     }
 
     fn carry_out(&mut self, output: Output, now: Now, scratch: &mut Scratch) {
@@ -339,23 +353,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 frames.extend_from_slice(ready);
                 let edge = &self.services.metrics.edge;
                 edge.delivered.inc_by(run.last() - after.max(run.first() - 1));
-                if run.last() % TIMED_ONE_IN == self.timed {
+                if (run.last() + self.timed) / TIMED_ONE_IN > (after.max(run.first() - 1) + self.timed) / TIMED_ONE_IN {
                     let late = now.wall_ms.saturating_sub(run.published_ms());
                     edge.delivery.0.observe(Duration::from_millis(late).as_secs_f64());
                 }
             }
             Output::Ephemeral(frame) => frames.extend_from_slice(&frame),
             Output::Reply(frame) => {
-                if let ServerFrame::Error { code, .. } = &frame {
-                    self.services.metrics.edge.errors.get_or_create(&[("code", code.as_str())]).inc();
+                let edge = &self.services.metrics.edge;
+                match &frame {
+                    ServerFrame::Error { code, .. } => {
+                        edge.errors.get_or_create(&[("code", code.as_str())]).inc();
+                    }
+                    ServerFrame::Joined { recovered: false, .. } => {
+                        edge.not_recovered.inc();
+                    }
+                    ServerFrame::Gap { .. } => {
+                        edge.gaps_told.inc();
+                    }
+                    _ => {}
                 }
                 framing::put_text(frames, &frame.encode());
             }
             Output::Ping => framing::put_ping(frames),
-            Output::Start(op, action) => {
-                let perform = self.perform();
-                self.ops.get_or_insert_default().start(op, action, perform);
-            }
+            Output::Start(op, action) => self.start(op, action),
             Output::Signal { log, frame, kind } => self.services.backplane.broadcast(&log, frame, kind),
             Output::Leave { slot, asked } => {
                 if let Ok(index) = self.memberships.binary_search_by_key(&slot, |(slot, _)| *slot) {
@@ -413,15 +434,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// The timer follows the session's deadline: always when it is earlier, lazily (once it fires) when it is later.
-    fn rearm(&mut self, fired: bool) {
+    /// `true`: it was set anew and must be polled, so that it wakes this task.
+    fn rearm(&mut self, fired: bool) -> bool {
         if self.stage != Stage::Open {
-            return;
+            return false;
         }
         let deadline = self.session.deadline();
-        if fired || deadline < self.armed {
+        let anew = fired || deadline < self.armed;
+        if anew {
             self.armed = deadline;
             self.timer.as_mut().reset(self.services.clock.instant(deadline));
         }
+        anew
     }
 
     fn count_writes(&mut self, bytes: usize) {
@@ -458,5 +482,13 @@ impl<S> Drop for Connection<S> {
         let edge = &self.services.metrics.edge;
         edge.sessions.dec();
         edge.closed.get_or_create(&[("reason", self.reason)]).inc();
+        let (id, user, reason) = (self.session.id(), self.session.user().map(tracing::field::display), self.reason);
+        let seconds = self.services.clock.now().mono.since(self.opened).as_secs_f64();
+        // Everyday ends are for those who look; the others say that a client or a limit deserves a look.
+        if matches!(reason, "gone" | "peer" | "restart" | "token_expired") {
+            tracing::debug!(conn.id = %id, user.id = user, close.reason = reason, seconds, "connection ended");
+        } else {
+            tracing::info!(conn.id = %id, user.id = user, close.reason = reason, seconds, "connection ended");
+        }
     }
 }

@@ -28,6 +28,9 @@ pub(super) enum Finished {
 #[derive(Default)]
 pub(super) struct Ops {
     running: FuturesUnordered<BoxFuture<'static, Finished>>,
+    /// Done, and not handed out yet.
+    done: VecDeque<Finished>,
+    /// Reads that run, or whose page was not handed out yet.
     reads: usize,
     waiting: VecDeque<(OpId, Action)>,
 }
@@ -38,35 +41,43 @@ impl Ops {
         self.running.push(op);
     }
 
-    /// Begins an action with `perform`, or lets it wait for its turn.
-    pub(super) fn start(
-        &mut self,
-        op: OpId,
-        action: Action,
-        perform: impl FnOnce(OpId, Action) -> BoxFuture<'static, Finished>,
-    ) {
-        let reads = matches!(action, Action::Join { .. } | Action::Sync { .. } | Action::History { .. });
-        if reads && self.reads == READS_AT_ONCE {
-            self.waiting.push_back((op, action));
-            return;
+    /// Whether the action has to wait for its turn; if so it is kept.
+    pub(super) fn postpone(&mut self, op: OpId, action: Action) -> Option<Action> {
+        if !is_read(&action) {
+            return Some(action);
         }
-        self.reads += usize::from(reads);
-        self.running.push(perform(op, action));
+        if self.reads == READS_AT_ONCE {
+            self.waiting.push_back((op, action));
+            return None;
+        }
+        self.reads += 1;
+        Some(action)
     }
 
-    /// The next that is done. With it, one that waited begins. Cancel-safe. `Ready(None)`: nothing is in flight.
-    pub(super) fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-        perform: impl FnOnce(OpId, Action) -> BoxFuture<'static, Finished>,
-    ) -> Poll<Option<Finished>> {
-        let polled = self.running.poll_next_unpin(cx);
-        if let Poll::Ready(Some(Finished::Action(_, Outcome::Page(_), _))) = &polled {
-            self.reads = self.reads.saturating_sub(1);
-            if let Some((op, action)) = self.waiting.pop_front() {
-                self.start(op, action, perform);
-            }
+    /// Drives everything in flight, also while nobody can take the results: others may wait for what it holds.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(finished)) = self.running.poll_next_unpin(cx) {
+            self.done.push_back(finished);
         }
-        polled
     }
+
+    /// Takes what is done, and what may begin in its place.
+    pub(super) fn take(&mut self) -> Option<(Finished, Option<(OpId, Action)>)> {
+        let finished = self.done.pop_front()?;
+        let mut next = None;
+        if let Finished::Action(_, Outcome::Page(_), _) = &finished {
+            next = self.waiting.pop_front();
+            self.reads -= usize::from(next.is_none());
+        }
+        Some((finished, next))
+    }
+
+    /// Nothing is in flight.
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.done.is_empty() && self.waiting.is_empty()
+    }
+}
+
+fn is_read(action: &Action) -> bool {
+    matches!(action, Action::Join { .. } | Action::Sync { .. } | Action::History { .. })
 }

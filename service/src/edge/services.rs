@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
 use super::admission::Admission;
+use super::outage::Outage;
 use crate::auth::Auth;
 use crate::backplane::Backplane;
 use crate::clock::SystemClock;
@@ -49,6 +50,8 @@ pub struct Services {
     pub clock: Arc<SystemClock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Whether the backplane fails, told once.
+    pub outage: Outage,
     /// Counters.
     pub metrics: Metrics,
     /// Where connections run.

@@ -72,8 +72,11 @@ pub async fn ws(State(services): State<Arc<Services>>, request: Request) -> Resp
             switching(&accept)
         }
         Err(problem) => {
-            services.metrics.edge.refused.get_or_create(&[("reason", problem.code)]).inc();
             let upgrade_required = problem.status == StatusCode::UPGRADE_REQUIRED.as_u16();
+            if !upgrade_required {
+                services.metrics.edge.refused.get_or_create(&[("reason", problem.code)]).inc();
+                tracing::debug!(reason = problem.code, "connection refused");
+            }
             let readable = problem.code != ORIGIN_REFUSED;
             let mut response = problem.into_response();
             let headers = response.headers_mut();
@@ -178,16 +181,17 @@ async fn admit(services: &Services, mut parts: Parts) -> Result<Welcomed, Proble
             "pages of this origin may not connect; see PARLEY_ALLOWED_ORIGINS",
         ));
     }
+    let full =
+        |refused: super::admission::Refused| busy(refused.reason(), "no place for another connection now, try again");
+    let now = services.clock.now().mono;
+    // Before any signature is checked, so that refusing costs little. A plain GET, which asks whether it is worth trying
+    // again, takes no place, but is told when there is none.
+    services.admission.check(now).map_err(full)?;
     let query = Query::parse(parts.uri.query().unwrap_or_default())?;
     let grant = match query.credentials(bearer(&parts.headers)) {
         Some(credentials) => Some(services.auth.authenticate(credentials).await.map_err(refused)?),
         None => None,
     };
-    let full =
-        |refused: super::admission::Refused| busy(refused.reason(), "no place for another connection now, try again");
-    let now = services.clock.now().mono;
-    // A plain GET asks whether it is worth trying again: it takes no place, but is told when there is none.
-    services.admission.check(now).map_err(full)?;
     let (accept, upgrade) = handshake(&mut parts)?;
     let admitted = services.admission.admit(now).map_err(full)?;
     Ok(Welcomed { accept, upgrade, admitted, grant, rooms: query.rooms })

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +17,8 @@ use crate::presence::{Presence, RENEW_EVERY};
 
 /// A user whose last session is gone stays present this long: a resume elsewhere causes no leave.
 pub const HOLD: Duration = Duration::from_secs(5);
+/// Places told to the port at the same time.
+const TOLD_AT_ONCE: usize = 64;
 /// Pause after the port failed.
 const RETRY: Duration = Duration::from_millis(500);
 /// How long a question waits for what was entered before it.
@@ -40,15 +44,16 @@ struct State {
     /// Leaves that are held back, by when they are due; the number tells apart those of one moment.
     held: BTreeMap<(Moment, u64), Place>,
     next: u64,
-    /// Bits of work taken on and done, for those who wait.
-    queued: u64,
+    /// What was taken out of `work` is being told.
+    telling: bool,
 }
 
 /// See the module.
 pub struct Attendance {
     state: Mutex<State>,
     changed: Notify,
-    done: watch::Sender<u64>,
+    /// Counts the moments at which there was nothing left to tell.
+    idle: watch::Sender<u64>,
     port: Arc<dyn Presence>,
     clock: Arc<dyn Clock>,
 }
@@ -57,7 +62,7 @@ impl Attendance {
     /// Nobody is here. [`Attendance::run`] must be running for the port to hear of anything.
     #[must_use]
     pub fn new(port: Arc<dyn Presence>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), changed: Notify::new(), done: watch::Sender::new(0), port, clock })
+        Arc::new(Self { state: Mutex::default(), changed: Notify::new(), idle: watch::Sender::new(0), port, clock })
     }
 
     /// One more session of the user in the room.
@@ -95,11 +100,15 @@ impl Attendance {
 
     /// Waits until the port has heard of everything entered before, a second at most.
     pub async fn settled(&self) {
-        let target = self.state.lock().queued;
-        let mut done = self.done.subscribe();
-        let settled = done.wait_for(|done| *done >= target);
+        let mut idle = self.idle.subscribe();
+        {
+            let state = self.state.lock();
+            if state.work.is_empty() && !state.telling {
+                return;
+            }
+        }
         // The worker lives as long as the instance; if it is gone or late, the question is answered from what is known.
-        drop(tokio::time::timeout(SETTLE, settled).await);
+        drop(tokio::time::timeout(SETTLE, idle.changed()).await);
     }
 
     fn queue(&self, state: &mut State, place: Place) {
@@ -108,34 +117,63 @@ impl Attendance {
         {
             local.queued = true;
             state.work.push_back(place);
-            state.queued += 1;
             self.changed.notify_one();
         }
     }
 
-    /// Tells the port what changed, and renews the lease, until stopped.
+    /// Tells the port what changed, and renews the lease, until stopped. The two do not wait for each other: a lease must
+    /// not run out because there is much to tell.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let forever = async { tokio::join!(self.keep_lease(), self.work()) };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            _ = forever => {}
+        }
+    }
+
+    async fn keep_lease(&self) {
         let mut renew = tokio::time::interval(RENEW_EVERY);
         renew.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let held = self.state.lock().held.first_key_value().map(|((due, _), _)| *due);
-            let pause = held.map_or(RENEW_EVERY, |due| due.since(self.clock.now().mono));
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                _ = renew.tick() => self.renew().await,
-                () = self.changed.notified() => {}
-                () = tokio::time::sleep(pause) => {}
-            }
+            renew.tick().await;
+            self.renew().await;
+        }
+    }
+
+    async fn work(&self) {
+        loop {
             self.fall_due();
-            while let Some(place) = self.take() {
-                if self.tell(&place).await.is_err() {
-                    self.put_back(place);
-                    tokio::select! {
-                        () = stop.cancelled() => return,
-                        () = tokio::time::sleep(RETRY) => {}
-                    }
+            let places = self.take();
+            if places.is_empty() {
+                self.idle.send_modify(|rounds| *rounds += 1);
+                let held = self.state.lock().held.first_key_value().map(|((due, _), _)| *due);
+                let pause = held.map_or(RENEW_EVERY, |due| due.since(self.clock.now().mono));
+                tokio::select! {
+                    () = self.changed.notified() => {}
+                    () = tokio::time::sleep(pause) => {}
                 }
+                continue;
+            }
+            let mut told: FuturesUnordered<_> = places
+                .into_iter()
+                .map(async |place| {
+                    let result = self.tell(&place).await;
+                    (place, result)
+                })
+                .collect();
+            let mut failed = false;
+            while let Some((place, result)) = told.next().await {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "presence cannot be told yet");
+                    failed = true;
+                    let mut state = self.state.lock();
+                    self.queue(&mut state, place);
+                }
+            }
+            self.state.lock().telling = false;
+            if failed {
+                tokio::time::sleep(RETRY).await;
             }
         }
     }
@@ -151,23 +189,17 @@ impl Attendance {
         }
     }
 
-    fn take(&self) -> Option<Place> {
+    fn take(&self) -> Vec<Place> {
         let mut state = self.state.lock();
-        let place = state.work.pop_front()?;
-        if let Some(local) = state.places.get_mut(&place) {
-            local.queued = false;
+        let count = state.work.len().min(TOLD_AT_ONCE);
+        let places: Vec<Place> = state.work.drain(..count).collect();
+        for place in &places {
+            if let Some(local) = state.places.get_mut(place) {
+                local.queued = false;
+            }
         }
-        Some(place)
-    }
-
-    fn put_back(&self, place: Place) {
-        let mut state = self.state.lock();
-        if let Some(local) = state.places.get_mut(&place)
-            && !local.queued
-        {
-            local.queued = true;
-            state.work.push_front(place);
-        }
+        state.telling = !places.is_empty();
+        places
     }
 
     /// Brings the port to what should be true of one place.
@@ -176,11 +208,7 @@ impl Attendance {
         let now = self.clock.now().mono;
         let (wanted, entered) = {
             let state = self.state.lock();
-            let Some(local) = state.places.get(place) else {
-                drop(state);
-                self.finish();
-                return Ok(());
-            };
+            let Some(local) = state.places.get(place) else { return Ok(()) };
             (local.sessions > 0 || local.leaves_at.is_some_and(|at| at > now), local.entered)
         };
         match (wanted, entered) {
@@ -201,13 +229,7 @@ impl Attendance {
                 self.queue(&mut state, place.clone());
             }
         }
-        drop(state);
-        self.finish();
         Ok(())
-    }
-
-    fn finish(&self) {
-        self.done.send_modify(|done| *done += 1);
     }
 
     async fn renew(&self) {
@@ -224,3 +246,6 @@ impl Attendance {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

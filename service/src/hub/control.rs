@@ -99,8 +99,12 @@ async fn pass_on(hub: &Hub, outbox: &Outbox) {
     let mut parcels = Vec::new();
     while poll_fn(|cx| outbox.poll_take(cx, &mut parcels)).await == Taken::Parcels {
         for parcel in parcels.drain(..) {
-            if let Parcel::Run(_, run) = parcel {
-                run.payloads().for_each(|payload| carry_out(hub, payload));
+            match parcel {
+                Parcel::Run(_, run) => run.payloads().for_each(|payload| carry_out(hub, payload)),
+                Parcel::Shift(_, shift) if shift.lost => {
+                    tracing::error!("the control log lost orders: repeat the last kicks and disconnects");
+                }
+                _ => {}
             }
         }
     }

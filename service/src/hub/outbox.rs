@@ -7,8 +7,10 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-use crate::delivery::{Charge, Parcel};
+use crate::delivery::{Charge, Order, Parcel};
 
+/// A reader that is not blocked may have this many times its limit waiting.
+const UNBLOCKED_FACTOR: usize = 4;
 /// Room for this many parcels is kept between turns: enough for a quiet session not to allocate per message, little
 /// enough to stay after a burst.
 const KEPT_CAPACITY: usize = 4;
@@ -64,6 +66,8 @@ pub enum Taken {
 #[derive(Debug, Default)]
 struct State {
     queue: Vec<Parcel>,
+    /// Heard even while the socket is full; rare and few.
+    orders: Vec<Order>,
     /// Bytes of `queue`.
     bytes: usize,
     /// Bytes that left the queue and still wait for the socket; a copy of the session's own.
@@ -72,11 +76,23 @@ struct State {
     backlog_counted: usize,
     overflowed: bool,
     waker: Option<Waker>,
-    /// The waker waits for an overflow, not for parcels.
-    only_overflow: bool,
+    /// The waker waits for orders and the limit, not for parcels.
+    only_urgent: bool,
 }
 
 impl State {
+    fn is_blocked(&self) -> bool {
+        self.only_urgent || self.backlog.is_some()
+    }
+
+    fn hand_out_orders(&mut self, into: &mut Vec<Parcel>) -> bool {
+        if self.orders.is_empty() {
+            return false;
+        }
+        into.extend(std::mem::take(&mut self.orders).into_iter().map(Parcel::Order));
+        true
+    }
+
     fn overflow(&mut self) {
         self.overflowed = true;
         self.queue = Vec::new();
@@ -105,19 +121,44 @@ impl Outbox {
         if state.overflowed {
             return false;
         }
+        // A reader that is not blocked has only not had its turn yet: what waits is shared with the others, and a burst
+        // must not make it slow.
+        let limit = if state.is_blocked() { self.limit } else { self.limit.saturating_mul(UNBLOCKED_FACTOR) };
         state.bytes += parcel.size();
-        if state.bytes + state.backlog_counted <= self.limit {
+        if state.bytes + state.backlog_counted <= limit {
             state.queue.push(parcel);
         } else {
             state.overflow();
         }
         let kept = !state.overflowed;
-        let waker = if kept && state.only_overflow { None } else { state.waker.take() };
+        let waker = if kept && state.only_urgent { None } else { state.waker.take() };
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
         kept
+    }
+
+    /// Appends something that may be dropped: it is, when half of the limit is used up. `false`: dropped.
+    pub fn push_if_it_fits(&self, parcel: Parcel) -> bool {
+        {
+            let state = self.state.lock();
+            if state.overflowed || state.bytes + state.backlog_counted + parcel.size() > self.limit / 2 {
+                return false;
+            }
+        }
+        self.push(parcel)
+    }
+
+    /// Gives an order, which is heard before anything that waits, and while the socket is full.
+    pub fn order(&self, order: Order) {
+        let mut state = self.state.lock();
+        state.orders.push(order);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Wakes the reader, although there may be nothing.
@@ -134,8 +175,11 @@ impl Outbox {
         if state.overflowed {
             return Poll::Ready(Taken::Overflow);
         }
+        if state.hand_out_orders(into) {
+            return Poll::Ready(Taken::Parcels);
+        }
         if state.queue.is_empty() {
-            state.only_overflow = false;
+            state.only_urgent = false;
             if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 state.waker = Some(cx.waker().clone());
             }
@@ -149,13 +193,16 @@ impl Outbox {
         Poll::Ready(Taken::Parcels)
     }
 
-    /// For a reader whose socket is full: ready when the limit is reached, without being woken by each parcel.
-    pub fn poll_overflow(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// For a reader whose socket is full: only orders, or the limit, without being woken by each parcel.
+    pub fn poll_urgent(&self, cx: &mut Context<'_>, into: &mut Vec<Parcel>) -> Poll<Taken> {
         let mut state = self.state.lock();
         if state.overflowed {
-            return Poll::Ready(());
+            return Poll::Ready(Taken::Overflow);
         }
-        state.only_overflow = true;
+        if state.hand_out_orders(into) {
+            return Poll::Ready(Taken::Parcels);
+        }
+        state.only_urgent = true;
         state.waker = Some(cx.waker().clone());
         Poll::Pending
     }
@@ -164,6 +211,9 @@ impl Outbox {
     /// a long answer that the client asked for must not alone make it slow.
     pub fn set_backlog(&self, bytes: usize) {
         let mut state = self.state.lock();
+        if state.overflowed {
+            return;
+        }
         state.backlog = (bytes > 0).then(|| Charge::new(self.budget.counter(), bytes));
         state.backlog_counted = bytes.min(self.limit / 2);
     }
@@ -175,18 +225,17 @@ impl Outbox {
         state.bytes + state.backlog.as_ref().map_or(0, Charge::bytes)
     }
 
-    /// Empties it as if it had gone over its limit; see [`Outbox::poll_take`]. Answers the bytes in front of the socket,
-    /// which are given back when the session ends.
-    pub fn evict(&self) -> usize {
+    /// Empties it as if it had gone over its limit; see [`Outbox::poll_take`]. What is in front of the socket no longer
+    /// counts either: it is gone within seconds, and nobody else should have to go for it.
+    pub fn evict(&self) {
         let mut state = self.state.lock();
         state.overflow();
-        let backlog = state.backlog.as_ref().map_or(0, Charge::bytes);
+        state.backlog = None;
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
-        backlog
     }
 }
 
@@ -201,7 +250,7 @@ mod tests {
     use crate::message::{Entry, Epoch};
 
     fn parcel(bytes: usize) -> Parcel {
-        let ephemeral = Ephemeral { frame: Bytes::from(vec![0; bytes]), kind: EphemeralKind::Presence };
+        let ephemeral = Ephemeral { frame: Bytes::from(vec![0; bytes]), kind: EphemeralKind::Presence, charge: None };
         Parcel::Ephemeral(Slot(0), Arc::new(ephemeral))
     }
 
@@ -215,7 +264,7 @@ mod tests {
     fn parcels_leave_in_one_piece_and_in_order() {
         let outbox = Outbox::new(1_000, Budget::new(1_000_000));
         assert_eq!(take(&outbox), (Poll::Pending, 0));
-        assert!(outbox.push(Parcel::Order(Order::Drain { after_ms: 1 })));
+        assert!(outbox.push(parcel(1)));
         assert!(outbox.push(parcel(1)));
         assert_eq!(take(&outbox), (Poll::Ready(Taken::Parcels), 2));
         assert_eq!(take(&outbox), (Poll::Pending, 0));
@@ -224,10 +273,31 @@ mod tests {
     #[test]
     fn over_its_limit_it_is_emptied_and_stays_so() {
         let outbox = Outbox::new(100, Budget::new(1_000_000));
-        assert!(outbox.push(parcel(100)));
+        assert!(outbox.push(parcel(400)), "not blocked, only not had its turn");
         assert!(!outbox.push(parcel(1)));
         assert!(!outbox.push(parcel(1)));
         assert_eq!(take(&outbox), (Poll::Ready(Taken::Overflow), 0));
+    }
+
+    #[test]
+    fn orders_come_first_and_while_the_socket_is_full() {
+        let outbox = Outbox::new(100, Budget::new(1_000_000));
+        outbox.push(parcel(1));
+        outbox.order(Order::Drain { after_ms: 1 });
+        let mut into = Vec::new();
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert_eq!(outbox.poll_urgent(cx, &mut into), Poll::Ready(Taken::Parcels));
+        assert_eq!(into, [Parcel::Order(Order::Drain { after_ms: 1 })]);
+        assert_eq!(outbox.poll_urgent(cx, &mut into), Poll::Pending);
+        assert_eq!(take(&outbox), (Poll::Ready(Taken::Parcels), 1));
+    }
+
+    #[test]
+    fn what_may_be_dropped_never_makes_a_session_slow() {
+        let outbox = Outbox::new(100, Budget::new(1_000_000));
+        assert!(outbox.push_if_it_fits(parcel(50)));
+        assert!(!outbox.push_if_it_fits(parcel(1)));
+        assert!(outbox.push(parcel(40)), "what is logged still fits");
     }
 
     #[test]
@@ -247,10 +317,15 @@ mod tests {
         assert!(readers.iter().all(|reader| reader.push(Parcel::Run(Slot(0), Arc::clone(&shared)))));
         drop(shared);
         assert_eq!((budget.used(), budget.excess()), (122, 22));
-        assert_eq!((readers[0].waiting(), readers[0].evict(), readers[0].waiting()), (122, 0, 0));
+        assert_eq!(readers[0].waiting(), 122);
+        readers[0].evict();
+        assert_eq!(readers[0].waiting(), 0);
         assert_eq!(take(&readers[0]), (Poll::Ready(Taken::Overflow), 0));
         readers[1].set_backlog(7);
-        assert_eq!((readers[1].waiting(), readers[1].evict()), (129, 7));
+        assert_eq!((readers[1].waiting(), budget.used()), (129, 129));
+        readers[1].evict();
+        readers[1].set_backlog(7);
+        assert_eq!(budget.used(), 122);
         drop(readers);
         assert_eq!(budget.used(), 0);
     }

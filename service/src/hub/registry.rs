@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use slab::Slab;
 
 use super::outbox::{Budget, Outbox};
-use crate::delivery::{Order, Parcel};
+use crate::delivery::Order;
 use crate::ids::UserId;
 
 struct Entry {
@@ -39,17 +39,17 @@ impl Registry {
     pub fn register(&self, outbox: Arc<Outbox>) -> Registration {
         let mut sessions = self.sessions.lock();
         if let Some(order) = &sessions.latecomers {
-            outbox.push(Parcel::Order(order.clone()));
+            outbox.order(order.clone());
         }
         let key = sessions.slab.insert(Entry { user: None, outbox });
         drop(sessions);
         Registration { sessions: Arc::clone(&self.sessions), key }
     }
 
-    /// From now on the session is found under its user. A session never changes its user, so a second call is ignored.
+    /// From now on the session is found under this user.
     pub fn signed_in(&self, key: usize, user: &UserId) {
         if let Some(entry) = self.sessions.lock().slab.get_mut(key) {
-            entry.user.get_or_insert_with(|| user.clone());
+            entry.user = Some(user.clone());
         }
     }
 
@@ -70,7 +70,7 @@ impl Registry {
         let sessions = self.sessions.lock();
         let mut count = 0;
         for (_, entry) in sessions.slab.iter().filter(|(_, entry)| entry.user.as_ref() == Some(user)) {
-            entry.outbox.push(Parcel::Order(order.clone()));
+            entry.outbox.order(order.clone());
             count += 1;
         }
         count
@@ -82,7 +82,7 @@ impl Registry {
         let mut sessions = self.sessions.lock();
         let count = sessions.slab.len();
         for (index, (_, entry)) in sessions.slab.iter().enumerate() {
-            entry.outbox.push(Parcel::Order(order(index, count)));
+            entry.outbox.order(order(index, count));
         }
         sessions.latecomers = Some(order(0, count));
         count
@@ -95,12 +95,12 @@ impl Registry {
         let mut greedy: Vec<_> =
             sessions.slab.iter().map(|(_, entry)| (entry.outbox.waiting(), &entry.outbox)).collect();
         greedy.sort_unstable_by_key(|(waiting, _)| std::cmp::Reverse(*waiting));
-        let (mut evicted, mut soon_free) = (0, 0);
+        let mut evicted = 0;
         for (waiting, outbox) in greedy {
-            if waiting == 0 || budget.used().saturating_sub(soon_free) <= budget.total() / 10 * 9 {
+            if waiting == 0 || budget.used() <= budget.total() / 10 * 9 {
                 break;
             }
-            soon_free += outbox.evict();
+            outbox.evict();
             evicted += 1;
         }
         evicted

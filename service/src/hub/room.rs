@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use slab::Slab;
+use tokio::sync::watch;
 
 use super::outbox::{Budget, Outbox};
-use crate::backplane::Page;
+use crate::backplane::{Page, Unavailable};
 use crate::delivery::{Ephemeral, Parcel, Run, Shift, Slot};
 use crate::ids::LogName;
 use crate::message::{Entry, Position};
@@ -22,6 +23,8 @@ pub struct Tally {
     pub duplicates: u64,
     /// Members whose outbox was full.
     pub slow: u64,
+    /// Members for whom there was no room for something that may be dropped.
+    pub ephemeral: u64,
     /// Runs handed out.
     pub runs: u64,
     /// Gaps told.
@@ -65,17 +68,57 @@ pub struct Room {
     log: LogName,
     budget: Arc<Budget>,
     state: Mutex<State>,
-    /// Done once: the subscription at the backplane.
-    pub(super) opening: tokio::sync::OnceCell<()>,
+    opening: Mutex<Opening>,
+}
+
+/// The subscription at the backplane: one attempt for all who wait.
+#[derive(Debug, Default)]
+pub(super) enum Opening {
+    #[default]
+    NotYet,
+    /// Somebody's attempt; its outcome comes here.
+    Trying(Outcome),
+    Done,
+}
+
+type Outcome = watch::Receiver<Option<Result<(), Unavailable>>>;
+
+/// What a joiner has to do about the subscription.
+pub(super) enum Open {
+    /// Nothing.
+    Already,
+    /// Wait for the attempt.
+    Wait(Outcome),
+    /// Make the attempt, tell its outcome here, and wait like the others.
+    Try(watch::Sender<Option<Result<(), Unavailable>>>, Outcome),
 }
 
 impl Room {
     pub(super) fn new(log: LogName, budget: Arc<Budget>) -> Arc<Self> {
-        Arc::new(Self { log, budget, state: Mutex::default(), opening: tokio::sync::OnceCell::new() })
+        Arc::new(Self { log, budget, state: Mutex::default(), opening: Mutex::default() })
     }
 
     pub(super) fn log(&self) -> &LogName {
         &self.log
+    }
+
+    /// Who makes the attempt to subscribe.
+    pub(super) fn open(&self) -> Open {
+        let mut opening = self.opening.lock();
+        match &*opening {
+            Opening::Done => Open::Already,
+            Opening::Trying(outcome) => Open::Wait(outcome.clone()),
+            Opening::NotYet => {
+                let (tell, outcome) = watch::channel(None);
+                *opening = Opening::Trying(outcome.clone());
+                Open::Try(tell, outcome)
+            }
+        }
+    }
+
+    /// The attempt is over.
+    pub(super) fn tried(&self, succeeded: bool) {
+        *self.opening.lock() = if succeeded { Opening::Done } else { Opening::NotYet };
     }
 
     /// `None`: the room is closed, take another from the map.
@@ -143,8 +186,8 @@ impl Room {
     pub(super) fn broadcast(&self, ephemeral: &Arc<Ephemeral>, tally: &mut Tally) {
         let state = self.state.lock();
         for (_, member) in &state.members {
-            let kept = member.outbox.push(Parcel::Ephemeral(member.slot, Arc::clone(ephemeral)));
-            tally.slow += u64::from(!kept);
+            let kept = member.outbox.push_if_it_fits(Parcel::Ephemeral(member.slot, Arc::clone(ephemeral)));
+            tally.ephemeral += u64::from(!kept);
         }
     }
 

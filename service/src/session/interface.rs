@@ -81,6 +81,8 @@ pub enum Action {
     SignIn {
         /// As the client sent it.
         token: Box<str>,
+        /// Who the session speaks for already, if it is a refresh.
+        current: Option<UserId>,
     },
     /// Become a member, then read. Everything of the log that follows goes to the outbox under `slot`.
     Join {

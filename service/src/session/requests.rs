@@ -20,7 +20,11 @@ impl Session {
             return self.limited(id, wait, now, out);
         }
         if let ClientFrame::Auth { token } = &frame {
-            return self.start(Pending::SignIn { id }, Action::SignIn { token: token.as_ref().into() }, out);
+            return self.start(
+                Pending::SignIn { id },
+                Action::SignIn { token: token.as_ref().into(), current: self.user().cloned() },
+                out,
+            );
         }
         let Some(grant) = self.grant.clone().filter(|_| self.phase == Phase::Active) else {
             let refusal =

@@ -31,14 +31,7 @@ pub struct SessionRules {
 impl SessionRules {
     /// Derives the rates from the limits.
     #[must_use]
-    pub fn new(
-        server_id: ServerId,
-        limits: Limits,
-        affinity_cookie: Option<Box<str>>,
-        hold_bytes: usize,
-        ping: Duration,
-        sign_in: Duration,
-    ) -> Self {
+    pub fn new(server_id: ServerId, limits: Limits, affinity_cookie: Option<Box<str>>) -> Self {
         let rooms = u32::try_from(limits.rooms).unwrap_or(u32::MAX).max(1);
         Self {
             messages: Rate::new(limits.messages_per_second, limits.messages_burst),
@@ -47,11 +40,11 @@ impl SessionRules {
             faults: Rate::new(FAULTS.0, FAULTS.1),
             floods: Rate::new(FLOODS.0, FLOODS.1),
             server_id,
-            limits,
             affinity_cookie,
-            hold_bytes,
-            ping,
-            sign_in,
+            hold_bytes: limits.outbox_bytes,
+            ping: Duration::from_secs(limits.ping_seconds),
+            sign_in: Duration::from_secs(limits.sign_in_seconds),
+            limits,
         }
     }
 }

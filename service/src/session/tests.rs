@@ -27,10 +27,10 @@ pub(super) struct Driven {
 }
 
 pub(super) fn rules(change: impl FnOnce(&mut Limits)) -> Arc<SessionRules> {
-    let mut limits = Limits::default();
+    let mut limits = Limits { outbox_bytes: 1_000, ..Limits::default() };
     change(&mut limits);
     let server = ServerId::parse("server-1").unwrap();
-    Arc::new(SessionRules::new(server, limits, None, 1_000, Duration::from_secs(20), Duration::from_secs(5)))
+    Arc::new(SessionRules::new(server, limits, None))
 }
 
 pub(super) fn grant() -> Grant {

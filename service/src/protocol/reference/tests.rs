@@ -42,14 +42,7 @@ fn numbers_that_belong_to_others_are_theirs() {
 
 /// How many frames like this a session takes at once before it closes with this code.
 fn at_once(frame: &str, code: CloseCode) -> u32 {
-    let rules = SessionRules::new(
-        ServerId::parse("s").unwrap(),
-        Limits::default(),
-        None,
-        1 << 20,
-        Duration::from_secs(20),
-        Duration::from_secs(5),
-    );
+    let rules = SessionRules::new(ServerId::parse("s").unwrap(), Limits::default(), None);
     let now = Now { mono: Moment::default(), wall_ms: 0 };
     let mut session = Session::new(SessionId::from_bits(1), Arc::new(rules), Vec::new(), now);
     let user = UserId::parse("alice").unwrap();

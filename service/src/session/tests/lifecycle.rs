@@ -246,7 +246,7 @@ fn signals_skip_their_own_session_and_hints_need_the_right() {
     use crate::delivery::Ephemeral;
     let mut driven = Driven::joined();
     let mut deliver = |kind| {
-        let ephemeral = Ephemeral { frame: Bytes::from_static(b"x"), kind };
+        let ephemeral = Ephemeral { frame: Bytes::from_static(b"x"), kind, charge: None };
         driven.give(Input::Parcel(Parcel::Ephemeral(Slot(0), Arc::new(ephemeral)))).len()
     };
     assert_eq!(deliver(EphemeralKind::Signal(Some(SessionId::from_bits(2)))), 1);
