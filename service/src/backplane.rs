@@ -6,6 +6,7 @@ pub mod conformance;
 #[cfg(any(test, feature = "testing"))]
 pub mod faults;
 pub mod memory;
+pub mod redis;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;

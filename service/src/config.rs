@@ -100,7 +100,7 @@ pub struct Config {
 pub enum BackplaneChoice {
     /// In this process.
     Memory,
-    /// In Redis or Valkey, shared by all instances. Refused by `Config::load` until this build can do it.
+    /// In Redis or Valkey, shared by all instances.
     Redis(RedisConfig),
 }
 

@@ -4,6 +4,7 @@
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod memory;
+pub mod redis;
 
 use std::time::Duration;
 

@@ -29,8 +29,10 @@ pub mod tracing_context;
 
 pub mod drain;
 
-// The ports, each with its implementations below it.
+// The ports, each with its implementations below it; and the link that those on Redis share.
 pub mod backplane;
+
+pub mod redis;
 
 pub mod presence;
 

@@ -15,11 +15,13 @@ use crate::auth::keys::{FixedKeys, KeyError, KeySource};
 use crate::auth::open::OpenAuth;
 use crate::auth::token::TokenAuth;
 use crate::backplane::memory::{MemoryBroker, MemoryConfig};
+use crate::backplane::redis::{Health, RedisBackplane, Retention, SetUpError};
 use crate::backplane::{Arrivals, Backplane};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AuthMode, Config, TokenSource};
+use crate::config::{AuthMode, BackplaneChoice, Config, RedisConfig, TokenSource};
 use crate::delivery::Order;
 use crate::directory::memory::MemoryDirectory;
+use crate::directory::redis::RedisDirectory;
 use crate::directory::{Directory, InstanceRecord};
 use crate::drain::{self, Drain};
 use crate::edge::admission::Admission;
@@ -33,6 +35,7 @@ use crate::ids::ServerId;
 use crate::metrics::{BackplaneMetrics, Metrics};
 use crate::presence::Presence;
 use crate::presence::memory::MemoryPresence;
+use crate::presence::redis::RedisPresence;
 use crate::protocol::limits::Limits;
 use crate::session::SessionRules;
 
@@ -61,6 +64,8 @@ pub struct Ports {
     pub clock: Arc<SystemClock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Whether the backplane delivers; readiness follows it. `None`: always.
+    pub health: Option<Health>,
 }
 
 /// Why an instance cannot start.
@@ -83,6 +88,9 @@ pub enum StartError {
     /// The file of keys for sign-in cannot be used.
     #[error("PARLEY_TOKEN_JWKS")]
     Jwks(#[from] JwksError),
+    /// The settings of Redis lead nowhere. That it cannot be reached is no error.
+    #[error(transparent)]
+    Redis(#[from] SetUpError),
 }
 
 /// The embedded backplane, shared by all instances that are made from it.
@@ -123,6 +131,7 @@ impl Embedded {
             auth,
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
+            health: None,
         }
     }
 
@@ -141,10 +150,37 @@ impl Embedded {
     }
 }
 
+/// The ports of one instance on Redis, which need not be there yet. To be called within a runtime.
+///
+/// # Errors
+/// The settings cannot lead to any server.
+pub fn redis_ports(
+    config: &Config,
+    redis: &RedisConfig,
+    clock: Arc<SystemClock>,
+    entropy: Arc<dyn Entropy>,
+    auth: Arc<dyn Auth>,
+) -> Result<Ports, SetUpError> {
+    let retention = Retention { messages: config.history.messages, age: config.history.age };
+    let shared: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
+    let (backplane, arrivals) = RedisBackplane::open(redis, retention, shared, Arc::clone(&entropy))?;
+    Ok(Ports {
+        presence: RedisPresence::new(&backplane),
+        directory: RedisDirectory::new(&backplane),
+        health: Some(backplane.health().clone()),
+        backplane,
+        arrivals,
+        auth,
+        clock,
+        entropy,
+    })
+}
+
 /// An instance whose addresses are bound and known.
 pub struct Server {
     services: Arc<Services>,
     arrivals: Arrivals,
+    health: Option<Health>,
     public: TcpListener,
     admin: TcpListener,
     drain_window: Duration,
@@ -165,10 +201,15 @@ impl Server {
         let clock = SystemClock::start();
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let (auth, jwks) = auth(config, Arc::clone(&clock) as Arc<dyn Clock>)?;
-        let embedded = Embedded::new(config, clock, entropy);
-        let ports = embedded.ports(ServerId::parse(&config.server_id)?, auth);
+        let (ports, embedded) = match &config.backplane {
+            BackplaneChoice::Memory => {
+                let embedded = Embedded::new(config, clock, entropy);
+                (embedded.ports(ServerId::parse(&config.server_id)?, auth), Some(embedded))
+            }
+            BackplaneChoice::Redis(redis) => (redis_ports(config, redis, clock, entropy, auth)?, None),
+        };
         let mut server = Self::bind(config, ports).await?;
-        server.embedded = Some(embedded);
+        server.embedded = embedded;
         server.jwks = jwks;
         Ok(server)
     }
@@ -218,6 +259,7 @@ impl Server {
         Ok(Self {
             services,
             arrivals: ports.arrivals,
+            health: ports.health,
             public: listen(config.listen).await?,
             admin: listen(config.admin_listen).await?,
             drain_window: config.drain,
@@ -254,7 +296,7 @@ impl Server {
     /// closed, then everything ended. Returns when nothing of the instance is left. `ready` is called once, when the first
     /// session may come.
     pub async fn run(self, stop: CancellationToken, ready: impl FnOnce()) {
-        let Self { services, arrivals, public, admin, drain_window, tasks, stop: end, embedded, jwks } = self;
+        let Self { services, arrivals, health, public, admin, drain_window, tasks, stop: end, embedded, jwks } = self;
         let edge = services.metrics.edge.clone();
         let public_router = public::router(Arc::clone(&services));
         let admin_router = admin::router(Arc::clone(&services));
@@ -273,8 +315,10 @@ impl Server {
         }
         // An order of the application must find every session, so none is let in before they are heard.
         if let Some(Ok(())) = stop.run_until_cancelled(control).await {
-            services.drain.set_ready(true);
-            services.metrics.state.ready.set(1);
+            match health {
+                Some(health) => drop(tasks.spawn(follow_health(Arc::clone(&services), health, end.clone()))),
+                None => set_ready(&services, true),
+            }
             ready();
         }
         stop.cancelled().await;
@@ -321,6 +365,24 @@ async fn deliver(services: Arc<Services>, arrivals: Arrivals, end: CancellationT
         services.metrics.state.ready.set(0);
         let error = ended.err().map(tracing::field::display);
         tracing::error!(error, "delivery has ended: this instance is not ready any more, restart it");
+    }
+}
+
+fn set_ready(services: &Services, ready: bool) {
+    services.drain.set_ready(ready);
+    services.metrics.state.ready.set(i64::from(services.drain.health() == drain::Health::Ok));
+}
+
+/// Keeps readiness true to whether the backplane delivers. Sockets stay as they are.
+async fn follow_health(services: Arc<Services>, health: Health, stop: CancellationToken) {
+    let mut ready = health.ready();
+    loop {
+        let now = *ready.borrow_and_update();
+        set_ready(&services, now);
+        tracing::info!(ready = now, "the backplane decides whether this instance is ready");
+        if !matches!(stop.run_until_cancelled(ready.changed()).await, Some(Ok(()))) {
+            return;
+        }
     }
 }
 

@@ -37,11 +37,11 @@ const PACKAGES: &[Package] = &[Package {
         ("backplane", 3),
         ("presence", 4),
         ("directory", 4),
+        ("redis", 4),
         ("auth", 4),
         ("auth::keys", 4),
         // One session; and what stands behind the ports.
         ("session", 5),
-        ("redis", 5),
         ("backplane::*", 5),
         ("presence::*", 6),
         ("directory::*", 6),

@@ -148,7 +148,7 @@ settings! {
         "Name of this instance in logs, in `welcome` and on /instance.").default_words("SERVER_ID, else the host name");
 
     BACKPLANE: String = Setting::new(ROOMS, "backplane", "KIND", "", parse::backplane,
-        "`memory` keeps rooms in this process; `redis` shares them with other instances (not in this build yet).")
+        "`memory` keeps rooms in this process; `redis` shares them with other instances.")
         .default_words("memory; redis once a URL is given");
     REDIS_URL: Option<Secret> = Setting::new(ROOMS, "redis-url", "URL", "", parse::redis_url,
         "redis://, rediss:// or redis-sentinel://, or the same with valkey.").secret();

@@ -118,12 +118,14 @@ fn a_replay_is_no_longer_than_the_history() {
 }
 
 #[test]
-fn redis_is_refused_until_this_build_can_do_it() {
-    let not_yet = "PARLEY_BACKPLANE: give memory: this build has only the memory backplane yet";
+fn a_redis_url_chooses_the_backplane() {
     for scheme in ["redis", "rediss", "redis-sentinel", "valkey", "valkeys", "valkey-sentinel"] {
-        let vars = env("PARLEY_REDIS_URL", &format!("{scheme}://user:pass@host:6379/0"));
-        assert_eq!(remedies(&vars), [not_yet]);
-        assert_eq!(remedies(&vars.with("PARLEY_BACKPLANE", "redis")), [not_yet]);
+        let url = format!("{scheme}://user:pass@host:6379/0");
+        let vars = env("PARLEY_REDIS_URL", &url);
+        for vars in [vars.clone().with("PARLEY_REDIS_PREFIX", "chat"), vars.with("PARLEY_BACKPLANE", "redis")] {
+            let BackplaneChoice::Redis(redis) = serve(&vars, &[]).backplane else { panic!("{scheme} is not Redis") };
+            assert_eq!((redis.url.expose(), redis.ca_file), (url.as_str(), None));
+        }
     }
     assert_eq!(remedies(&env("PARLEY_BACKPLANE", "redis")), ["PARLEY_BACKPLANE: give PARLEY_REDIS_URL too, or memory"]);
     assert_eq!(

@@ -1,0 +1,287 @@
+//! Logs in Redis or Valkey: a stream and a few fields each, changed only by the functions of `redis/library.lua`, one
+//! call and one round trip for each publish. What arrives is `backplane/redis/subscriber.rs`.
+
+mod outgoing;
+mod subscriber;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesOrdered;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_util::sync::DropGuard;
+
+use self::outgoing::Outgoing;
+use self::subscriber::Subscriber;
+use super::{Arrivals, Backplane, Page, PageLimit, PublishError, Range, Unavailable};
+use crate::clock::Clock;
+use crate::config::RedisConfig;
+use crate::delivery::EphemeralKind;
+use crate::entropy::Entropy;
+use crate::ids::{LogName, RoomName};
+use crate::message::{Draft, Entry, Epoch, Position, Stored};
+use crate::redis::{CallError, Function, Link, Payload, Reply, bytes, number, parse};
+pub use crate::redis::{Health, SetUpError, Trouble};
+
+/// How long a repeat with the same key is recognised.
+const KEY_WINDOW: Duration = Duration::from_secs(300);
+/// How long the epoch and offset of a log outlive its last use. Longer than any history, so that offsets go on.
+const META_KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// Arrivals that may wait for the hub. Beyond, up to 16,384 wait in the connection; beyond that they are lost, and the
+/// hub is told that it lags.
+const ARRIVALS_WAITING: usize = 4_096;
+/// Positions that are asked for at the same time.
+const POSITIONS_AT_ONCE: usize = 256;
+/// Rooms that may wait to be indexed. One that finds no place is indexed after its next message.
+const ROOMS_WAITING: usize = 65_536;
+
+/// How long logs remember.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Newest messages of a log.
+    pub messages: usize,
+    /// Age at which a message goes.
+    pub age: Duration,
+}
+
+/// An instance's logs in Redis. Presence and the directory over the same link are made from it.
+pub struct RedisBackplane {
+    link: Arc<Link>,
+    subscriber: Arc<Subscriber>,
+    outgoing: Outgoing,
+    retention: Retention,
+    /// Published to since they were last indexed; see `directory/redis.rs`.
+    written: Mutex<HashSet<RoomName>>,
+    /// Ends the link with the last of its owners.
+    guard: Arc<DropGuard>,
+}
+
+impl RedisBackplane {
+    /// Begins to connect. The server need not be there yet: until it is, every call fails and [`Health`] says so.
+    ///
+    /// # Errors
+    /// The settings cannot lead to any server.
+    pub fn open(
+        config: &RedisConfig,
+        retention: Retention,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<(Arc<Self>, Arrivals), SetUpError> {
+        let (link, guard) = Link::new(config, clock, entropy)?;
+        let (sender, arrivals) = mpsc::channel(ARRIVALS_WAITING);
+        let subscriber = Subscriber::start(Arc::clone(&link), sender);
+        let outgoing = Outgoing::start(Arc::clone(&link));
+        link.start();
+        let written = Mutex::default();
+        Ok((Arc::new(Self { link, subscriber, outgoing, retention, written, guard }), arrivals))
+    }
+
+    /// Whether messages come through.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.link.health
+    }
+
+    /// How often there was this trouble since the start.
+    #[must_use]
+    pub fn troubles(&self, trouble: Trouble) -> u64 {
+        self.link.troubles.count(trouble)
+    }
+
+    /// Frames that were dropped because too many were waiting, since the start.
+    #[must_use]
+    pub fn dropped_broadcasts(&self) -> u64 {
+        self.outgoing.dropped()
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    pub(crate) fn guard(&self) -> Arc<DropGuard> {
+        Arc::clone(&self.guard)
+    }
+
+    /// Rooms published to since the last call.
+    pub(crate) fn take_written(&self) -> HashSet<RoomName> {
+        std::mem::take(&mut *self.written.lock())
+    }
+
+    /// Puts rooms back that could not be indexed.
+    pub(crate) fn wrote(&self, rooms: impl IntoIterator<Item = RoomName>) {
+        let mut written = self.written.lock();
+        for room in rooms {
+            if written.len() < ROOMS_WAITING {
+                written.insert(room);
+            }
+        }
+    }
+
+    fn age_ms(&self) -> u64 {
+        millis(self.retention.age)
+    }
+
+    async fn publish_now(&self, log: &LogName, draft: &Draft) -> Result<Stored, PublishError> {
+        let link = &self.link;
+        let names = link.keys.log(log);
+        let mut keys = vec![names.meta(), names.log()];
+        keys.extend(draft.key.as_ref().map(|key| names.retry(key)));
+        let trace = draft.traceparent.as_deref().filter(|trace| is_trace(trace)).unwrap_or("-");
+        let arguments = vec![
+            bytes(names.channel()),
+            bytes(link.candidate().to_string()),
+            number(link.now_ms()),
+            number(millis(META_KEPT)),
+            number(self.age_ms()),
+            number(millis(KEY_WINDOW)),
+            number(self.retention.messages as u64),
+            number(draft.at),
+            bytes(trace.to_owned()),
+            bytes(draft.head.clone()),
+            bytes(draft.tail.clone()),
+        ];
+        let answer = match link.call(Function::Publish, keys, arguments).await {
+            Ok(answer) => answer.into_array(),
+            Err(CallError::Late(text) | CallError::Broken(text)) => return Err(PublishError::OutcomeUnknown(text)),
+            // A function that answers with an error has stored nothing: see `publish` in the library.
+            Err(error @ (CallError::NotSent(_) | CallError::Refused(_))) => return Err(unavailable(&error).into()),
+        };
+        if let LogName::Room(room) = log {
+            self.wrote([room.clone()]);
+        }
+        let [epoch, offset, at] = answer.as_slice() else { return Err(nonsense("publish").into()) };
+        let position = position(epoch, offset).ok_or_else(|| nonsense("publish"))?;
+        let at = at.number().and_then(|at| u64::try_from(at).ok()).ok_or_else(|| nonsense("publish"))?;
+        Ok(Stored { position, at })
+    }
+
+    async fn subscribe_now(&self, log: &LogName) -> Result<Position, Unavailable> {
+        self.subscriber.subscribe(log).await.map_err(|error| {
+            self.link.note(&error);
+            unavailable(&error)
+        })?;
+        self.position(log).await
+    }
+
+    pub(crate) async fn position(&self, log: &LogName) -> Result<Position, Unavailable> {
+        let link = &self.link;
+        let names = link.keys.log(log);
+        let arguments = vec![bytes(link.candidate().to_string()), number(link.now_ms()), number(millis(META_KEPT))];
+        let answer = link.call(Function::Position, vec![names.meta(), names.log()], arguments).await;
+        let answer = answer.map_err(|error| unavailable(&error))?.into_array();
+        let [epoch, offset] = answer.as_slice() else { return Err(nonsense("position")) };
+        position(epoch, offset).ok_or_else(|| nonsense("position"))
+    }
+
+    async fn positions_now(&self, logs: &[LogName]) -> Result<Vec<Position>, Unavailable> {
+        let mut positions = Vec::with_capacity(logs.len());
+        for part in logs.chunks(POSITIONS_AT_ONCE) {
+            let mut asked = FuturesOrdered::new();
+            for log in part {
+                asked.push_back(self.position(log));
+            }
+            while let Some(position) = asked.next().await {
+                positions.push(position?);
+            }
+        }
+        Ok(positions)
+    }
+
+    async fn read_now(&self, log: &LogName, range: Range, limit: PageLimit) -> Result<Page, Unavailable> {
+        let link = &self.link;
+        let names = link.keys.log(log);
+        let (kind, epoch, offset, downwards) = match range {
+            Range::Since(Position { epoch, offset }) => ("since", epoch.to_string(), offset, false),
+            Range::Newest => ("newest", "-".to_owned(), 0, true),
+            Range::Before(offset) => ("before", "-".to_owned(), offset, true),
+            Range::After(offset) => ("after", "-".to_owned(), offset, false),
+        };
+        let arguments = vec![
+            bytes(link.candidate().to_string()),
+            number(link.now_ms()),
+            number(millis(META_KEPT)),
+            number(self.age_ms()),
+            bytes(kind),
+            bytes(epoch),
+            number(offset),
+            number(limit.messages as u64),
+            number(limit.bytes as u64),
+        ];
+        let answer = link.call(Function::Read, vec![names.meta(), names.log()], arguments).await;
+        let mut answer = answer.map_err(|error| unavailable(&error))?.into_array().into_iter();
+        let mut next = || answer.next().ok_or_else(|| nonsense("read"));
+        let (epoch, offset, lost, more) = (next()?, next()?, next()?, next()?);
+        let top = position(&epoch, &offset).ok_or_else(|| nonsense("read"))?;
+        let entries = answer.map(|payload| entry(payload).ok_or_else(|| nonsense("read")));
+        let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
+        if downwards {
+            entries.reverse();
+        }
+        Ok(Page { entries, top, more: more.number() == Some(1), lost: lost.number() == Some(1) })
+    }
+}
+
+impl Backplane for RedisBackplane {
+    fn publish<'a>(&'a self, log: &'a LogName, draft: &'a Draft) -> BoxFuture<'a, Result<Stored, PublishError>> {
+        Box::pin(self.publish_now(log, draft))
+    }
+
+    fn broadcast(&self, log: &LogName, frame: Bytes, kind: EphemeralKind) {
+        self.outgoing.send(self.link.keys.log(log).channel(), kind, &frame);
+    }
+
+    fn subscribe<'a>(&'a self, log: &'a LogName) -> BoxFuture<'a, Result<Position, Unavailable>> {
+        Box::pin(self.subscribe_now(log))
+    }
+
+    fn unsubscribe(&self, log: &LogName) {
+        self.subscriber.unsubscribe(log);
+    }
+
+    fn read<'a>(
+        &'a self,
+        log: &'a LogName,
+        range: Range,
+        limit: PageLimit,
+    ) -> BoxFuture<'a, Result<Page, Unavailable>> {
+        Box::pin(self.read_now(log, range, limit))
+    }
+
+    fn positions<'a>(&'a self, logs: &'a [LogName]) -> BoxFuture<'a, Result<Vec<Position>, Unavailable>> {
+        Box::pin(self.positions_now(logs))
+    }
+}
+
+pub(crate) fn unavailable(error: &CallError) -> Unavailable {
+    Unavailable(error.to_string())
+}
+
+/// The server has a function of our name that is not ours.
+pub(crate) fn nonsense(what: &str) -> Unavailable {
+    Unavailable(format!("the answer to `{what}` cannot be understood"))
+}
+
+fn position(epoch: &Reply, offset: &Reply) -> Option<Position> {
+    Some(Position { epoch: Epoch::parse(epoch.text()?)?, offset: u64::try_from(offset.number()?).ok()? })
+}
+
+fn entry(payload: Reply) -> Option<Entry> {
+    match parse(&payload.into_bytes()?)? {
+        Payload::Message { position, frame, .. } => Some(Entry { offset: position.offset, frame }),
+        _ => None,
+    }
+}
+
+/// Fits a word of the header.
+fn is_trace(text: &str) -> bool {
+    (2..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

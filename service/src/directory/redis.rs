@@ -1,0 +1,193 @@
+//! The facts about all instances, in Redis or Valkey: bans are keys that expire, what instances say of themselves is a
+//! hash with an end for each, and the rooms are an index that every instance adds to at intervals.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde::Deserialize;
+
+use super::{Directory, InstanceRecord, RECORD_TTL};
+use crate::backplane::redis::{RedisBackplane, unavailable};
+use crate::backplane::{Backplane as _, Unavailable};
+use crate::ids::{LogName, RoomName, ServerId, UserId};
+use crate::redis::{Function, Link, Reply, bytes, number};
+
+/// How often rooms that were published to are indexed.
+const INDEX_EVERY: Duration = Duration::from_secs(2);
+/// Rooms that are indexed or listed with one command.
+const ROOMS_AT_ONCE: usize = 500;
+
+/// An instance's view of the directory.
+pub struct RedisDirectory {
+    link: Arc<Link>,
+    backplane: Arc<RedisBackplane>,
+}
+
+#[derive(Deserialize)]
+struct Record {
+    server_id: String,
+    sessions: usize,
+    draining: bool,
+}
+
+impl RedisDirectory {
+    /// Over the link of a backplane, whose rooms it indexes for as long as that lasts.
+    #[must_use]
+    pub fn new(backplane: &Arc<RedisBackplane>) -> Arc<Self> {
+        let link = Arc::clone(backplane.link());
+        // The task must not keep alive what ends it.
+        let indexed = Arc::downgrade(backplane);
+        let indexing = {
+            let link = Arc::clone(&link);
+            async move {
+                let mut every = tokio::time::interval(INDEX_EVERY);
+                loop {
+                    every.tick().await;
+                    let Some(backplane) = indexed.upgrade() else { return };
+                    index(&link, &backplane).await;
+                }
+            }
+        };
+        link.tasks.spawn(link.stop.clone().run_until_cancelled_owned(indexing));
+        Arc::new(Self { link, backplane: Arc::clone(backplane) })
+    }
+
+    async fn command(&self, name: &'static str, arguments: Vec<fred::types::Value>) -> Result<Reply, Unavailable> {
+        self.link.command(name, arguments).await.map_err(|error| unavailable(&error))
+    }
+
+    async fn rooms_now(&self, after: Option<&str>, most: usize) -> Result<Vec<(RoomName, u64)>, Unavailable> {
+        let mut listed = Vec::new();
+        let mut from = after.map_or_else(|| "-".to_owned(), |name| format!("({name}"));
+        while listed.len() < most {
+            let wanted = (most - listed.len()).min(ROOMS_AT_ONCE);
+            let limit = number(wanted as u64);
+            let arguments = [
+                bytes(self.link.keys.rooms()),
+                bytes(from),
+                bytes("+"),
+                bytes("BYLEX"),
+                bytes("LIMIT"),
+                number(0),
+                limit,
+            ];
+            let names = self.command("ZRANGE", arguments.into()).await?.into_array();
+            let Some(last) = names.last().and_then(Reply::text) else { break };
+            from = format!("({last}");
+            let rooms: Vec<_> = names.iter().filter_map(|name| RoomName::parse(name.text()?).ok()).collect();
+            let logs: Vec<_> = rooms.iter().cloned().map(LogName::Room).collect();
+            let tops = self.backplane.positions(&logs).await?;
+            let (mut gone, count) = (Vec::new(), names.len());
+            for (room, top) in rooms.into_iter().zip(tops) {
+                if top.offset > 0 {
+                    listed.push((room, top.offset));
+                } else {
+                    gone.push(room);
+                }
+            }
+            self.remove(gone).await;
+            if count < wanted {
+                break;
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Rooms whose logs the server no longer has.
+    async fn remove(&self, rooms: Vec<RoomName>) {
+        if rooms.is_empty() {
+            return;
+        }
+        let mut arguments = vec![bytes(self.link.keys.rooms())];
+        arguments.extend(rooms.iter().map(|room| bytes(room.to_string())));
+        // The next listing tries again.
+        drop(self.command("ZREM", arguments).await);
+    }
+
+    async fn ban_now(&self, user: &UserId, lasts: Duration) -> Result<(), Unavailable> {
+        let key = bytes(self.link.keys.ban(user));
+        let lasts = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX).min(MAX_BAN_MS);
+        match lasts {
+            0 => self.command("DEL", vec![key]).await?,
+            _ => self.command("SET", vec![key, bytes("1"), bytes("PX"), number(lasts)]).await?,
+        };
+        Ok(())
+    }
+
+    async fn banned_now(&self, user: &UserId) -> Result<Option<Duration>, Unavailable> {
+        let left = self.command("PTTL", vec![bytes(self.link.keys.ban(user))]).await?;
+        let left = left.number().and_then(|left| u64::try_from(left).ok());
+        Ok(left.filter(|left| *left > 0).map(Duration::from_millis))
+    }
+
+    async fn announce_now(&self, record: &InstanceRecord) -> Result<(), Unavailable> {
+        let text = serde_json::to_vec(record).expect("a record has string keys and nothing that fails to serialise");
+        let keys = vec![self.link.keys.records(), self.link.keys.records_until()];
+        let stands = number(u64::try_from(RECORD_TTL.as_millis()).unwrap_or(u64::MAX));
+        let arguments = vec![bytes(record.server_id.to_string()), bytes(text), stands];
+        let announced = self.link.call(Function::Announce, keys, arguments).await;
+        announced.map(|_| ()).map_err(|error| unavailable(&error))
+    }
+
+    async fn instances_now(&self) -> Result<Vec<InstanceRecord>, Unavailable> {
+        let keys = vec![self.link.keys.records(), self.link.keys.records_until()];
+        let records = self.link.call(Function::Instances, keys, Vec::new()).await;
+        let records = records.map_err(|error| unavailable(&error))?.into_array();
+        let mut records: Vec<_> = records.iter().filter_map(record).collect();
+        records.sort_unstable_by(|a, b| a.server_id.cmp(&b.server_id));
+        Ok(records)
+    }
+}
+
+/// The longest ban that Redis takes: a hundred years.
+const MAX_BAN_MS: u64 = 100 * 365 * 86_400_000;
+
+/// What another version says that we do not understand is left out.
+fn record(reply: &Reply) -> Option<InstanceRecord> {
+    let Record { server_id, sessions, draining } = serde_json::from_str(reply.text()?).ok()?;
+    Some(InstanceRecord { server_id: ServerId::parse(&server_id).ok()?, sessions, draining })
+}
+
+async fn index(link: &Link, backplane: &RedisBackplane) {
+    let rooms: Vec<RoomName> = backplane.take_written().into_iter().collect();
+    for part in rooms.chunks(ROOMS_AT_ONCE) {
+        let mut arguments = vec![bytes(link.keys.rooms())];
+        for room in part {
+            arguments.extend([number(0), bytes(room.to_string())]);
+        }
+        if link.command("ZADD", arguments).await.is_err() {
+            backplane.wrote(part.iter().cloned());
+        }
+    }
+}
+
+impl Directory for RedisDirectory {
+    fn rooms<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Vec<(RoomName, u64)>, Unavailable>> {
+        Box::pin(self.rooms_now(after, most))
+    }
+
+    fn ban<'a>(&'a self, user: &'a UserId, lasts: Duration) -> BoxFuture<'a, Result<(), Unavailable>> {
+        Box::pin(self.ban_now(user, lasts))
+    }
+
+    fn unban<'a>(&'a self, user: &'a UserId) -> BoxFuture<'a, Result<(), Unavailable>> {
+        Box::pin(self.ban_now(user, Duration::ZERO))
+    }
+
+    fn banned<'a>(&'a self, user: &'a UserId) -> BoxFuture<'a, Result<Option<Duration>, Unavailable>> {
+        Box::pin(self.banned_now(user))
+    }
+
+    fn announce(&self, record: InstanceRecord) -> BoxFuture<'_, Result<(), Unavailable>> {
+        Box::pin(async move { self.announce_now(&record).await })
+    }
+
+    fn instances(&self) -> BoxFuture<'_, Result<Vec<InstanceRecord>, Unavailable>> {
+        Box::pin(self.instances_now())
+    }
+}

@@ -1,0 +1,339 @@
+#!lua name=@
+
+-- The part of Parley that runs inside Redis, one atomic call each. Every key of a call is of one hash tag. What keys and
+-- arguments are called is in keys.rs and in the files that call; `@` becomes the library's name, which is made from this
+-- text, so that instances of two versions can share a server.
+--
+-- A log is two keys. Its meta is a hash:
+--   e  the epoch           o  the offset of the newest message
+--   r  the run_id of the server that wrote the epoch
+--   h  earlier epochs with the offset at which each ended, newest first: `epoch:offset epoch:offset`
+--   t  when the meta's expiry was last put off        x  when that of the stream was
+-- The stream has the messages under the ids `offset-0`, each with one field `m`: the payload as it is published.
+
+local EARLIER_EPOCHS = 8
+-- Entries that are fetched at once: the limit of bytes mostly ends a page long before that of messages does.
+local BATCH = 64
+
+-- Of this server process. A promoted replica and a restarted server have a library of their own, which asks again.
+local run_id
+
+local function server()
+    if not run_id then
+        run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+    end
+    return run_id
+end
+
+local function integer(number)
+    return string.format('%.0f', number)
+end
+
+-- Milliseconds since the Unix epoch.
+local function clock()
+    local time = redis.call('TIME')
+    return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- The log's epoch, top, earlier epochs and the time of `x`; after it was brought into line with this server.
+local function open(meta, log, candidate, now, keep)
+    local fields = redis.call('HMGET', meta, 'e', 'o', 'r', 'h', 't', 'x')
+    local epoch, top, writer, earlier = fields[1], tonumber(fields[2]), fields[3], fields[4] or ''
+    if not epoch or not top then
+        -- Never written, or lost: whatever is left of the stream belongs to an epoch that nobody knows any more.
+        redis.call('DEL', meta, log)
+        redis.call('HSET', meta, 'e', candidate, 'o', '0', 'r', server(), 't', integer(now))
+        redis.call('PEXPIRE', meta, integer(keep))
+        return candidate, 0, '', nil
+    end
+    if writer ~= server() then
+        -- The log is a prefix of what the other server had: what it had beyond may have been acknowledged and seen.
+        local kept, count = epoch .. ':' .. integer(top), 1
+        for one in string.gmatch(earlier, '%S+') do
+            if count < EARLIER_EPOCHS then
+                kept, count = kept .. ' ' .. one, count + 1
+            end
+        end
+        epoch, earlier = candidate, kept
+        redis.call('HSET', meta, 'e', epoch, 'r', server(), 'h', earlier)
+    end
+    local since = tonumber(fields[5]) or 0
+    if math.abs(now - since) > keep / 16 then
+        redis.call('PEXPIRE', meta, integer(keep))
+        redis.call('HSET', meta, 't', integer(now))
+    end
+    return epoch, top, earlier, tonumber(fields[6])
+end
+
+-- KEYS meta, log, and the retry key if there is one
+-- ARGV channel, candidate, now, keep of the meta, keep of the log, keep of the key, most messages, at, trace, head, tail
+local function publish(KEYS, ARGV)
+    local meta, log, retry = KEYS[1], KEYS[2], KEYS[3]
+    local now, keep, at = tonumber(ARGV[3]), tonumber(ARGV[5]), ARGV[8]
+    local epoch, top, _, put_off = open(meta, log, ARGV[2], now, tonumber(ARGV[4]))
+    if retry then
+        local first = redis.call('GET', retry)
+        if first then
+            local of, offset, was_at = string.match(first, '^(%x+) (%d+) (%d+)$')
+            if of == epoch then
+                return { of, offset, was_at }
+            end
+        end
+    end
+    local offset = integer(top + 1)
+    local payload = '1 M ' .. epoch .. ' ' .. offset .. ' ' .. ARGV[9] .. '\n' .. ARGV[10] .. offset .. ARGV[11]
+    redis.call('XADD', log, 'MAXLEN', '=', ARGV[7], offset .. '-0', 'm', payload)
+    -- From here on it is stored, and no error may say otherwise: a channel that the user has no right to is told by the
+    -- probe.
+    if not put_off or math.abs(now - put_off) > keep / 8 then
+        redis.pcall('PEXPIRE', log, integer(keep + keep / 8))
+        redis.pcall('HSET', meta, 'o', offset, 'x', integer(now))
+    else
+        redis.pcall('HSET', meta, 'o', offset)
+    end
+    if retry then
+        redis.pcall('SET', retry, epoch .. ' ' .. offset .. ' ' .. at, 'PX', ARGV[6])
+    end
+    redis.pcall('SPUBLISH', ARGV[1], payload)
+    return { epoch, offset, at }
+end
+
+-- The publisher's clock, with which every frame ends; nil if it has none.
+local function published(payload)
+    return tonumber(string.match(string.sub(payload, -24), ',"at":(%d+)}$'))
+end
+
+-- Lets go of messages that were published before the horizon. They are at the beginning of the stream.
+local function trim(log, horizon)
+    local from, keep = '-', nil
+    while true do
+        local batch = redis.call('XRANGE', log, from, '+', 'COUNT', from == '-' and 1 or BATCH)
+        for _, entry in ipairs(batch) do
+            local at = published(entry[2][2])
+            if not at or at >= horizon then
+                keep = entry[1]
+                break
+            end
+        end
+        if keep or #batch == 0 then
+            break
+        end
+        from = '(' .. batch[#batch][1]
+    end
+    if from ~= '-' then
+        if keep then
+            redis.call('XTRIM', log, 'MINID', '=', keep)
+        else
+            redis.call('XTRIM', log, 'MAXLEN', '=', 0)
+        end
+    end
+end
+
+-- Frames from an edge on, whether there are more, and the id of the first.
+local function collect(command, log, edge, count, bytes)
+    local page, used, first = {}, 0, nil
+    local last = command == 'XRANGE' and '+' or '-'
+    while true do
+        -- One more than wanted tells whether there is more.
+        local wanted = math.min(BATCH, count - #page + 1)
+        local batch = redis.call(command, log, edge, last, 'COUNT', wanted)
+        for _, entry in ipairs(batch) do
+            local payload = entry[2][2]
+            first = first or entry[1]
+            local size = #payload - (string.find(payload, '\n', 1, true) or 0)
+            if #page == count or (#page > 0 and used + size > bytes) then
+                return page, 1, first
+            end
+            page[#page + 1], used = payload, used + size
+        end
+        if #batch < wanted then
+            return page, 0, first
+        end
+        edge = '(' .. batch[#batch][1]
+    end
+end
+
+-- Whether all that follows a position was in this log or still is: the offset must have been reached in its epoch.
+local function reached(epoch, top, earlier, of, offset)
+    if of == epoch then
+        return offset <= top
+    end
+    local ended = string.match(' ' .. earlier, ' ' .. of .. ':(%d+)')
+    return ended and offset <= tonumber(ended)
+end
+
+-- KEYS meta, log
+-- ARGV candidate, now, keep of the meta, age at which messages go, kind of range, epoch, offset, most messages, most bytes
+-- Returns epoch, top, lost, more, and the payloads in the order of reading.
+local function read(KEYS, ARGV)
+    local meta, log = KEYS[1], KEYS[2]
+    local epoch, top, earlier = open(meta, log, ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))
+    local kind, offset, count, bytes = ARGV[5], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
+    -- By this server's clock: an instance whose clock is ahead must not throw away what others have said.
+    trim(log, clock() - tonumber(ARGV[4]))
+
+    local page, more, first, lost = {}, 0, nil, 0
+    if kind == 'since' then
+        local from = tonumber(offset)
+        if not reached(epoch, top, earlier, ARGV[6], from) then
+            lost = 1
+        elseif from < top then
+            page, more, first = collect('XRANGE', log, '(' .. offset .. '-0', count, bytes)
+            if first ~= integer(from + 1) .. '-0' then
+                page, more, lost = {}, 0, 1
+            end
+        end
+    elseif kind == 'after' then
+        page, more = collect('XRANGE', log, '(' .. offset .. '-0', count, bytes)
+    elseif kind == 'newest' then
+        page, more = collect('XREVRANGE', log, '+', count, bytes)
+    elseif offset ~= '0' then
+        page, more = collect('XREVRANGE', log, '(' .. offset .. '-0', count, bytes)
+    end
+    local answer = { epoch, integer(top), lost, more }
+    for _, payload in ipairs(page) do
+        answer[#answer + 1] = payload
+    end
+    return answer
+end
+
+-- KEYS meta, log
+-- ARGV candidate, now, keep of the meta
+local function position(KEYS, ARGV)
+    local epoch, top = open(KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))
+    return { epoch, integer(top) }
+end
+
+-- ARGV channel, number of the probe
+local function probe(_, ARGV)
+    redis.call('SPUBLISH', ARGV[1], '1 H ' .. server() .. ' ' .. ARGV[2] .. '\n')
+    return server()
+end
+
+-- Who is in a room is a hash: the user, and the instances that have a session of it, separated by spaces. A second hash
+-- counts the users of each instance.
+
+local function holds(holders, instance)
+    return string.find(' ' .. holders .. ' ', ' ' .. instance .. ' ', 1, true) ~= nil
+end
+
+-- KEYS who, held
+-- ARGV user, instance, channel, hint, most users of a room that tells hints
+local function enter(KEYS, ARGV)
+    local holders = redis.call('HGET', KEYS[1], ARGV[1])
+    if holders and holds(holders, ARGV[2]) then
+        return 0
+    end
+    redis.call('HSET', KEYS[1], ARGV[1], holders and holders .. ' ' .. ARGV[2] or ARGV[2])
+    redis.call('HINCRBY', KEYS[2], ARGV[2], 1)
+    if not holders and redis.call('HLEN', KEYS[1]) <= tonumber(ARGV[5]) then
+        redis.call('SPUBLISH', ARGV[3], ARGV[4])
+    end
+    return 1
+end
+
+-- KEYS who, held
+-- ARGV user, instance, channel, hint, most users of a room that tells hints
+-- Returns how many users the instance still has in the room.
+local function leave(KEYS, ARGV)
+    local holders = redis.call('HGET', KEYS[1], ARGV[1])
+    if not holders or not holds(holders, ARGV[2]) then
+        return tonumber(redis.call('HGET', KEYS[2], ARGV[2]) or 0)
+    end
+    local others = {}
+    for holder in string.gmatch(holders, '%S+') do
+        if holder ~= ARGV[2] then
+            others[#others + 1] = holder
+        end
+    end
+    if #others > 0 then
+        redis.call('HSET', KEYS[1], ARGV[1], table.concat(others, ' '))
+    else
+        local before = redis.call('HLEN', KEYS[1])
+        redis.call('HDEL', KEYS[1], ARGV[1])
+        if before <= tonumber(ARGV[5]) then
+            redis.call('SPUBLISH', ARGV[3], ARGV[4])
+        end
+    end
+    local left = redis.call('HINCRBY', KEYS[2], ARGV[2], -1)
+    if left <= 0 then
+        redis.call('HDEL', KEYS[2], ARGV[2])
+        left = 0
+    end
+    return left
+end
+
+-- KEYS who
+-- ARGV instance
+-- Returns the users that the instance has in the room.
+local function held(KEYS, ARGV)
+    local users, all = {}, redis.call('HGETALL', KEYS[1])
+    for index = 1, #all, 2 do
+        if holds(all[index + 1], ARGV[1]) then
+            users[#users + 1] = all[index]
+        end
+    end
+    return users
+end
+
+-- KEYS leases
+-- ARGV instance, length, most expired ones to tell
+-- Returns the server's run_id, whether the lease stood, and instances whose lease has run out.
+local function renew(KEYS, ARGV)
+    local now = clock()
+    local stood = (tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0) > 0) and 1 or 0
+    redis.call('ZADD', KEYS[1], integer(now + tonumber(ARGV[2])), ARGV[1])
+    local expired = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', integer(now), 'LIMIT', 0, ARGV[3])
+    return { server(), stood, expired }
+end
+
+-- KEYS leases
+-- ARGV instance
+-- Ends a lease that has run out: from here on the instance knows that it was given up. The lease stays listed, at zero,
+-- until the last trace of the instance is removed: whoever removes it may be gone before that.
+local function give_up(KEYS, ARGV)
+    local runs_out = redis.call('ZSCORE', KEYS[1], ARGV[1])
+    if not runs_out or tonumber(runs_out) > clock() then
+        return 0
+    end
+    redis.call('ZADD', KEYS[1], 0, ARGV[1])
+    return 1
+end
+
+-- KEYS records, until
+-- ARGV instance, record, how long it stands
+local function announce(KEYS, ARGV)
+    local now = clock()
+    redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+    redis.call('ZADD', KEYS[2], integer(now + tonumber(ARGV[3])), ARGV[1])
+    for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', integer(now), 'LIMIT', 0, 100)) do
+        redis.call('HDEL', KEYS[1], gone)
+        redis.call('ZREM', KEYS[2], gone)
+    end
+    return 1
+end
+
+-- KEYS records, until
+-- Returns the records that stand.
+local function instances(KEYS, _)
+    local records = {}
+    for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. integer(clock()), '+inf')) do
+        local record = redis.call('HGET', KEYS[1], name)
+        if record then
+            records[#records + 1] = record
+        end
+    end
+    return records
+end
+
+redis.register_function('@_publish', publish)
+redis.register_function('@_read', read)
+redis.register_function('@_position', position)
+redis.register_function('@_probe', probe)
+redis.register_function('@_enter', enter)
+redis.register_function('@_leave', leave)
+redis.register_function('@_held', held)
+redis.register_function('@_renew', renew)
+redis.register_function('@_give_up', give_up)
+redis.register_function('@_announce', announce)
+redis.register_function('@_instances', instances)

@@ -1,0 +1,74 @@
+//! What the server answers, without fred's types: so that an error that the server sent can never be taken for one of
+//! the connection.
+
+use bytes::Bytes;
+use fred::types::Resp3Frame;
+
+/// An answer that is not an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// Nothing.
+    Nil,
+    /// A whole number.
+    Number(i64),
+    /// A string of any kind.
+    Bytes(Bytes),
+    /// A list of any kind.
+    Array(Vec<Reply>),
+}
+
+impl Reply {
+    /// Takes an answer; the error is the server's text.
+    pub(crate) fn take(frame: Resp3Frame) -> Result<Self, String> {
+        Ok(match frame {
+            Resp3Frame::SimpleError { data, .. } => return Err(data.to_string()),
+            Resp3Frame::BlobError { data, .. } => return Err(String::from_utf8_lossy(&data).into_owned()),
+            Resp3Frame::Null => Self::Nil,
+            Resp3Frame::Number { data, .. } => Self::Number(data),
+            Resp3Frame::SimpleString { data, .. }
+            | Resp3Frame::BlobString { data, .. }
+            | Resp3Frame::VerbatimString { data, .. }
+            | Resp3Frame::BigNumber { data, .. } => Self::Bytes(data),
+            Resp3Frame::Boolean { data, .. } => Self::Number(i64::from(data)),
+            Resp3Frame::Double { data, .. } => Self::Bytes(Bytes::from(data.to_string())),
+            Resp3Frame::Array { data, .. } | Resp3Frame::Push { data, .. } => {
+                Self::Array(data.into_iter().map(Self::take).collect::<Result<_, _>>()?)
+            }
+            Resp3Frame::Set { data, .. } => Self::Array(data.into_iter().map(Self::take).collect::<Result<_, _>>()?),
+            // None of our calls is answered by anything else.
+            _ => Self::Nil,
+        })
+    }
+
+    /// The elements of a list; of anything else none.
+    pub(crate) fn into_array(self) -> Vec<Reply> {
+        match self {
+            Self::Array(items) => items,
+            _ => Vec::new(),
+        }
+    }
+
+    /// A string.
+    pub(crate) fn into_bytes(self) -> Option<Bytes> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// A string that is text.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        }
+    }
+
+    /// A whole number, also as a string.
+    pub(crate) fn number(&self) -> Option<i64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            other => other.text()?.parse().ok(),
+        }
+    }
+}
