@@ -8,4 +8,5 @@ pub mod frame;
 pub mod http;
 pub mod load;
 pub mod node;
+pub mod redis;
 pub mod resumer;
