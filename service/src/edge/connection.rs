@@ -1,6 +1,8 @@
 //! The one task of a connection: it waits for the client, the outbox, the clock and what was started, gives each to the
 //! session, and carries out what the session asks for. It decides nothing. All that is queued leaves in one write.
 
+mod outputs;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,11 +26,9 @@ use crate::hub::outbox::{Outbox, Taken};
 use crate::hub::registry::Registration;
 use crate::ids::{RoomName, SessionId};
 use crate::protocol::close_code::CloseCode;
-use crate::protocol::framing;
 use crate::protocol::limits::CLIENT_FRAME_MAX_BYTES;
-use crate::protocol::server_frame::ServerFrame;
 use crate::rights::Grant;
-use crate::session::{Action, Input, OpId, Output, Session};
+use crate::session::{Action, Input, OpId, Session};
 
 /// How long a peer may take to answer our close frame, and the socket to take it.
 const CLOSE_WAIT: Duration = Duration::from_secs(3);
@@ -240,30 +240,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             // While the socket is full nothing is read, and nothing taken but what is urgent: the client slows itself
             // down, and the outbox fills up to its limit.
-            let blocked = self.wire.is_blocked();
-            let taken = if blocked {
-                self.outbox.poll_urgent(cx, &mut scratch.parcels)
-            } else {
-                if let Some(finished) = self.take_finished() {
-                    idle = false;
-                    self.finished(finished, now, scratch);
-                }
-                self.outbox.poll_take(cx, &mut scratch.parcels)
-            };
-            match taken {
-                Poll::Ready(Taken::Parcels) => {
-                    idle = false;
-                    let mut parcels = std::mem::take(&mut scratch.parcels);
-                    for parcel in parcels.drain(..) {
-                        self.give(Input::Parcel(parcel), now, scratch);
-                    }
-                    scratch.parcels = parcels;
-                }
-                Poll::Ready(Taken::Overflow) => self.give(Input::Overflow, now, scratch),
-                Poll::Pending => {}
+            if self.wire.is_blocked() {
+                let heard = self.take_parcels(cx, scratch, now, true);
+                return if heard { Gathered::EnoughForOneWrite } else { Gathered::All };
             }
-            if blocked {
-                return if idle { Gathered::All } else { Gathered::EnoughForOneWrite };
+            if let Some(finished) = self.take_finished() {
+                idle = false;
+                self.finished(finished, now, scratch);
+            }
+            // Until nothing is there and our waker is: the common case of one delivery needs no second round.
+            while self.stage == Stage::Open && self.take_parcels(cx, scratch, now, false) {
+                if scratch.frames.len() > WRITE_BYTES {
+                    return Gathered::EnoughForOneWrite;
+                }
             }
             if self.stage != Stage::Open {
                 return Gathered::All;
@@ -276,12 +265,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.event(event, now, scratch);
                 frames_left -= 1;
             }
-            if self.stage != Stage::Open || idle {
+            if self.stage != Stage::Open || (idle && self.ops.as_ref().is_none_or(|ops| ops.is_waiting())) {
                 return Gathered::All;
             }
             if frames_left == 0 {
                 return Gathered::EnoughForOneTurn;
             }
+        }
+    }
+
+    /// Gives the session what waits in the outbox, or only what is urgent. `false`: there was nothing.
+    fn take_parcels(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Now, urgent: bool) -> bool {
+        let taken = match urgent {
+            true => self.outbox.poll_urgent(cx, &mut scratch.parcels),
+            false => self.outbox.poll_take(cx, &mut scratch.parcels),
+        };
+        match taken {
+            Poll::Ready(Taken::Parcels) => {
+                let mut parcels = std::mem::take(&mut scratch.parcels);
+                for parcel in parcels.drain(..) {
+                    self.give(Input::Parcel(parcel), now, scratch);
+                }
+                scratch.parcels = parcels;
+                true
+            }
+            Poll::Ready(Taken::Overflow) => {
+                self.give(Input::Overflow, now, scratch);
+                false
+            }
+            Poll::Pending => false,
         }
     }
 
@@ -343,54 +355,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.carry_out(output, now, scratch);
         }
         scratch.outputs = outputs;
-    }
-
-    fn carry_out(&mut self, output: Output, now: Now, scratch: &mut Scratch) {
-        let frames = &mut scratch.frames;
-        match output {
-            Output::Forward(run, after) => {
-                let ready = run.frames_after(after);
-                frames.extend_from_slice(ready);
-                let edge = &self.services.metrics.edge;
-                edge.delivered.inc_by(run.last() - after.max(run.first() - 1));
-                if (run.last() + self.timed) / TIMED_ONE_IN > (after.max(run.first() - 1) + self.timed) / TIMED_ONE_IN {
-                    let late = now.wall_ms.saturating_sub(run.published_ms());
-                    edge.delivery.0.observe(Duration::from_millis(late).as_secs_f64());
-                }
-            }
-            Output::Ephemeral(frame) => frames.extend_from_slice(&frame),
-            Output::Reply(frame) => {
-                let edge = &self.services.metrics.edge;
-                match &frame {
-                    ServerFrame::Error { code, .. } => {
-                        edge.errors.get_or_create(&[("code", code.as_str())]).inc();
-                    }
-                    ServerFrame::Joined { recovered: false, .. } => {
-                        edge.not_recovered.inc();
-                    }
-                    ServerFrame::Gap { .. } => {
-                        edge.gaps_told.inc();
-                    }
-                    _ => {}
-                }
-                framing::put_text(frames, &frame.encode());
-            }
-            Output::Ping => framing::put_ping(frames),
-            Output::Start(op, action) => self.start(op, action),
-            Output::Signal { log, frame, kind } => self.services.backplane.broadcast(&log, frame, kind),
-            Output::Leave { slot, asked } => {
-                if let Ok(index) = self.memberships.binary_search_by_key(&slot, |(slot, _)| *slot) {
-                    let (_, membership) = self.memberships.remove(index);
-                    if asked {
-                        membership.leave_now();
-                    }
-                }
-            }
-            Output::Close(code) => {
-                framing::put_close(frames, Some((code.number(), code.reason())));
-                self.begin_closing(code.reason(), now, self.broken);
-            }
-        }
     }
 
     /// From here on the session is over for everybody else; only the close handshake is left.

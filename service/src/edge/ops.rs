@@ -28,6 +28,8 @@ pub(super) enum Finished {
 #[derive(Default)]
 pub(super) struct Ops {
     running: FuturesUnordered<BoxFuture<'static, Finished>>,
+    /// Something began that was never driven, so nobody would be woken for it.
+    fresh: bool,
     /// Done, and not handed out yet.
     done: VecDeque<Finished>,
     /// Reads that run, or whose page was not handed out yet.
@@ -39,6 +41,7 @@ impl Ops {
     /// Begins something that is not an action.
     pub(super) fn push(&mut self, op: BoxFuture<'static, Finished>) {
         self.running.push(op);
+        self.fresh = true;
     }
 
     /// Whether the action has to wait for its turn; if so it is kept.
@@ -59,6 +62,12 @@ impl Ops {
         while let Poll::Ready(Some(finished)) = self.running.poll_next_unpin(cx) {
             self.done.push_back(finished);
         }
+        self.fresh = false;
+    }
+
+    /// All that is in flight was driven and is not done yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.fresh && self.done.is_empty()
     }
 
     /// Takes what is done, and what may begin in its place.

@@ -106,6 +106,8 @@ pub struct Wire<S> {
     writes: u64,
     /// The peer closed, broke a rule or is gone: what still comes is read and thrown away.
     over: bool,
+    /// The engine has seen all that arrived and wants more: not worth asking, on the way of every message sent.
+    hungry: bool,
     /// Our side of the connection is shut down.
     shut: bool,
     /// How often the engine was replaced.
@@ -126,6 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             written: 0,
             writes: 0,
             over: false,
+            hungry: false,
             shut: false,
             #[cfg(test)]
             renewed: 0,
@@ -157,6 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                     self.engine.get_mut().arrived.extend_from_slice(buffer.filled());
+                    self.hungry = false;
                     allowance = allowance.saturating_sub(buffer.filled().len());
                 }
                 Poll::Ready(_) => {
@@ -170,6 +174,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// What the engine makes of what has arrived. Nothing if it needs more.
     fn decode(&mut self) -> Option<Event> {
+        if self.hungry {
+            return None;
+        }
         let fault = match self.engine.read() {
             Ok(message) => {
                 self.shrink();
@@ -180,7 +187,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Event::Heard,
                 });
             }
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.hungry = true;
+                return None;
+            }
             Err(Error::Capacity(CapacityError::MessageTooLong { .. })) => Fault::TooBig,
             Err(Error::Utf8(_)) => Fault::NotUtf8,
             Err(_) => Fault::Malformed,
