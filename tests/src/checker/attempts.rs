@@ -9,6 +9,9 @@ use super::truth::Truth;
 use super::{Fault, LATE, Report};
 use crate::journal::{Event, Line, Mark};
 
+/// What was on its way when the fault struck belongs to its window: acks take no longer than this on a busy machine.
+const ON_THE_WAY: u64 = 250_000;
+
 /// All publishes of a run, by key.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
@@ -57,7 +60,8 @@ impl Attempts {
     /// Adds what they come to.
     pub(super) fn account(&self, truth: &Truth, marks: &BTreeMap<Mark, u64>, report: &mut Report) {
         let struck = marks.get(&Mark::Struck).copied();
-        let window = struck.map(|struck| struck..=marks.get(&Mark::Whole).copied().unwrap_or(u64::MAX));
+        let window = struck
+            .map(|struck| struck.saturating_sub(ON_THE_WAY)..=marks.get(&Mark::Whole).copied().unwrap_or(u64::MAX));
         let late = u64::try_from(LATE.as_micros()).unwrap_or(u64::MAX);
         let mut last_disturbed = None;
         for (key, attempt) in &self.by_key {

@@ -248,7 +248,7 @@ fn publishes_that_were_refused_while_all_was_well_are_found() {
         epochs: vec![("e".into(), 50)],
         entries: (1..=50).map(|n| ("e".to_owned(), n, format!("k{n}"))).collect(),
     };
-    let marks = [Mark::Struck, Mark::Whole, Mark::Settled].map(|mark| line(0, Event::Mark(mark))).to_vec();
+    let marks = [Mark::Struck, Mark::Whole, Mark::Settled].map(|mark| line(10_000_000, Event::Mark(mark))).to_vec();
     let of = |events: &[Event]| {
         let records = [("runner".to_owned(), marks.clone()), ("writer".to_owned(), lines(events.to_vec()))];
         check_trial(&records, std::slice::from_ref(&log), ALLOWED)

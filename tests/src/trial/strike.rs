@@ -106,7 +106,9 @@ async fn fail_over(scene: &mut Scene) -> anyhow::Result<()> {
         _ => {
             scene.redis.signal("STOP").await;
             scene.promoted().await;
-            pass(scene.between(0, 3_000)).await;
+            // Shorter than the time-outs of the instances, which then go on with the old one until Sentinel stops it; or
+            // longer, so that they have gone over to the new one before the old one comes back.
+            pass(scene.between(0, 8_000)).await;
             scene.redis.signal("CONT").await;
             role(&scene.redis, "role:slave").await;
         }
