@@ -74,38 +74,58 @@ local function reached(epoch, top, earlier, of, offset)
     return ended and offset <= tonumber(ended)
 end
 
--- KEYS meta, log, and the retry key if there is one
--- ARGV channel, candidate, now, keep of the meta, keep of the log, keep of the key, most messages, at, trace, head, tail
+-- KEYS meta, log, and the retry keys of the messages that have one
+-- ARGV channel, candidate, now, keep of the meta, keep of the log, keep of a key, most messages; then for each message:
+--      whether it has a retry key, at, trace, head, tail
+-- Returns epoch, offset and time of each message; of fewer, if the rest could not be stored.
 local function publish(KEYS, ARGV)
-    local meta, log, retry = KEYS[1], KEYS[2], KEYS[3]
-    local now, keep, at = tonumber(ARGV[3]), tonumber(ARGV[5]), ARGV[8]
+    local meta, log, key = KEYS[1], KEYS[2], 2
+    local now, keep = tonumber(ARGV[3]), tonumber(ARGV[5])
     local epoch, top, earlier, put_off = open(meta, log, ARGV[2], now, tonumber(ARGV[4]))
-    if retry then
-        local first = redis.call('GET', retry)
+    local before, answer = top, {}
+    for index = 8, #ARGV, 5 do
+        local at, retry, first = ARGV[index + 1], nil, nil
+        if ARGV[index] == '1' then
+            key = key + 1
+            retry = KEYS[key]
+            first = redis.call('GET', retry)
+        end
+        local of, offset, was_at
         if first then
-            local of, offset, was_at = string.match(first, '^(%x+) (%d+) (%d+)$')
-            -- Of an earlier epoch, too, if the log still has it: it is where it was.
-            if of and reached(epoch, top, earlier, of, tonumber(offset)) then
-                return { epoch, offset, was_at }
+            of, offset, was_at = string.match(first, '^(%x+) (%d+) (%d+)$')
+        end
+        -- Of an earlier epoch, too, if the log still has it: it is where it was.
+        if of and reached(epoch, top, earlier, of, tonumber(offset)) then
+            at = was_at
+        else
+            offset = integer(top + 1)
+            local payload = '1 M ' .. epoch .. ' ' .. offset .. ' ' .. ARGV[index + 2] .. '\n' .. ARGV[index + 3]
+                .. offset .. ARGV[index + 4]
+            -- The first command that writes says whether this server takes it. Once something is stored, no error may say
+            -- that nothing is.
+            local call = top == before and redis.call or redis.pcall
+            local stored = call('XADD', log, 'MAXLEN', '=', ARGV[7], offset .. '-0', 'm', payload)
+            if type(stored) == 'table' and stored.err then
+                break
             end
+            top = top + 1
+            if retry then
+                redis.pcall('SET', retry, epoch .. ' ' .. offset .. ' ' .. at, 'PX', ARGV[6])
+            end
+            -- A channel that the user has no right to is told by the probe.
+            redis.pcall('SPUBLISH', ARGV[1], payload)
+        end
+        answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = epoch, offset, at
+    end
+    if top > before then
+        if not put_off or math.abs(now - put_off) > keep / 8 then
+            redis.pcall('PEXPIRE', log, integer(keep + keep / 8))
+            redis.pcall('HSET', meta, 'o', integer(top), 'x', integer(now))
+        else
+            redis.pcall('HSET', meta, 'o', integer(top))
         end
     end
-    local offset = integer(top + 1)
-    local payload = '1 M ' .. epoch .. ' ' .. offset .. ' ' .. ARGV[9] .. '\n' .. ARGV[10] .. offset .. ARGV[11]
-    redis.call('XADD', log, 'MAXLEN', '=', ARGV[7], offset .. '-0', 'm', payload)
-    -- From here on it is stored, and no error may say otherwise: a channel that the user has no right to is told by the
-    -- probe.
-    if not put_off or math.abs(now - put_off) > keep / 8 then
-        redis.pcall('PEXPIRE', log, integer(keep + keep / 8))
-        redis.pcall('HSET', meta, 'o', offset, 'x', integer(now))
-    else
-        redis.pcall('HSET', meta, 'o', offset)
-    end
-    if retry then
-        redis.pcall('SET', retry, epoch .. ' ' .. offset .. ' ' .. at, 'PX', ARGV[6])
-    end
-    redis.pcall('SPUBLISH', ARGV[1], payload)
-    return { epoch, offset, at }
+    return answer
 end
 
 -- The publisher's clock, with which every frame ends; nil if it has none.
