@@ -2,6 +2,7 @@
 //! of it in a folder, which `checker.rs` then judges without having been there.
 
 mod crowd;
+pub mod crowded;
 pub mod fault;
 mod scene;
 mod strike;
