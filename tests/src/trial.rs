@@ -39,7 +39,7 @@ pub async fn run(fault: Fault, seed: u64, seconds: Duration, folder: &Path) -> a
     let mut crowd = Crowd::gather(&scene).await?;
     pass(seconds + scene.between(0, 1_000)).await;
     scene.mark(Mark::Struck);
-    strike::strike(&mut scene).await?;
+    strike::strike(&mut scene, fault).await?;
     scene.mark(Mark::Healed);
     if crowd.is_whole(WHOLE).await {
         scene.mark(Mark::Whole);

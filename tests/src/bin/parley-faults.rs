@@ -135,7 +135,8 @@ async fn act(options: &ArgMatches) -> anyhow::Result<bool> {
         println!("raw logs: {}", place.display());
     }
     if let Some(file) = options.get_one::<PathBuf>("write") {
-        let command = format!("cargo run --bin parley-faults -- --seeds {seeds}");
+        let command =
+            format!("cargo build --bins && target/debug/parley-faults --seeds {seeds} --write {}", file.display());
         std::fs::write(file, document(&rows, &command, &server().await?)).context(file.display().to_string())?;
     }
     Ok(bad == 0)

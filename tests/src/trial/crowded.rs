@@ -85,7 +85,10 @@ pub async fn measure(rooms: usize) -> anyhow::Result<Crowded> {
     let mut tried = 0;
     for (number, room) in names.iter().enumerate().step_by(EVERY) {
         let (speaker, hearer) = (&mut speakers[number / ROOMS_EACH], &mut hearers[number / ROOMS_EACH]);
-        let offset = speaker.chat(room, "still here").await.offset();
+        let chat = serde_json::json!({ "type": "chat", "room": room, "msg": "still here", "key": room });
+        // The connection for commands may come back after the other one.
+        let said = eventually_fetched(DEADLINE, async || speaker.ask(chat.clone()).await, |said| said.kind() == "ack");
+        let offset = said.await.offset();
         hearer.expect_message(room, offset, "still here").await;
         tried += 1;
     }
@@ -95,7 +98,7 @@ pub async fn measure(rooms: usize) -> anyhow::Result<Crowded> {
 async fn member(node: &Process, number: usize, part: usize, rooms: &[String]) -> Client {
     let connect = crate::client::Connect::to(node.address()).user(&format!("user-{number}-{part}"));
     // A new epoch without a loss is told by `joined`.
-    let mut client = connect.open().await.ignoring(&["presence", "joined"]);
+    let mut client = connect.open().await.ignoring_presence().welcomed().await.ignoring(&["joined"]);
     for room in rooms {
         client.join(room).await;
     }
