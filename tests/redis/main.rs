@@ -5,6 +5,7 @@
 mod chat;
 mod commands;
 mod conformance;
+mod control;
 mod failing;
 mod metrics;
 mod refusing;

@@ -6,7 +6,7 @@
 --
 -- A log is two keys. Its meta is a hash:
 --   e  the epoch           o  the offset of the newest message
---   r  the run_id of the server that wrote the epoch
+--   r  the reign in which the epoch was written
 --   h  earlier epochs with the offset at which each ended, newest first: `epoch:offset epoch:offset`
 --   t  when the meta's expiry was last put off        x  when that of the stream was
 -- The stream has the messages under the ids `offset-0`, each with one field `m`: the payload as it is published.
@@ -16,13 +16,24 @@ local EARLIER_EPOCHS = 8
 local BATCH = 64
 
 -- Of this server process. A promoted replica and a restarted server have a library of their own, which asks again.
-local run_id
+local run_id, reign_id
 
 local function server()
     if not run_id then
         run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
     end
     return run_id
+end
+
+-- Names the time for which this process is the primary without having taken over another's data: the process alone is not
+-- enough, because one that was replaced, and followed the other, may become the primary again. With the other's data it
+-- got the library anew, too, which then asks again; and a promotion changes the id of replication.
+local function reign()
+    if not reign_id then
+        local replication = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+        reign_id = redis.sha1hex(server() .. replication)
+    end
+    return reign_id
 end
 
 local function integer(number)
@@ -42,11 +53,11 @@ local function open(meta, log, candidate, now, keep)
     if not epoch or not top then
         -- Never written, or lost: whatever is left of the stream belongs to an epoch that nobody knows any more.
         redis.call('DEL', meta, log)
-        redis.call('HSET', meta, 'e', candidate, 'o', '0', 'r', server(), 't', integer(now))
+        redis.call('HSET', meta, 'e', candidate, 'o', '0', 'r', reign(), 't', integer(now))
         redis.call('PEXPIRE', meta, integer(keep))
         return candidate, 0, '', nil
     end
-    if writer ~= server() then
+    if writer ~= reign() then
         -- The log is a prefix of what the other server had: what it had beyond may have been acknowledged and seen.
         local kept, count = epoch .. ':' .. integer(top), 1
         for one in string.gmatch(earlier, '%S+') do
@@ -55,7 +66,7 @@ local function open(meta, log, candidate, now, keep)
             end
         end
         epoch, earlier = candidate, kept
-        redis.call('HSET', meta, 'e', epoch, 'r', server(), 'h', earlier)
+        redis.call('HSET', meta, 'e', epoch, 'r', reign(), 'h', earlier)
     end
     local since = tonumber(fields[5]) or 0
     if math.abs(now - since) > keep / 16 then
