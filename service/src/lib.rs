@@ -51,5 +51,8 @@ pub mod edge;
 
 pub mod telemetry;
 
+// What stands before instances instead of being one.
+pub mod balance;
+
 // Where everything is put together.
 pub mod server;

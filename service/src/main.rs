@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use parley_service::config::{Config, Invocation, ProcessVars, process_args};
+use parley_service::balance::{self, Balancer};
+use parley_service::config::{BalanceConfig, Config, Invocation, ProcessVars, process_args};
 use parley_service::edge::api;
 use parley_service::protocol::reference;
 use parley_service::server::Server;
@@ -30,14 +31,21 @@ fn main() -> ExitCode {
         Invocation::ShowConfig(settings) => show(&settings.to_string()),
         Invocation::Protocol => show(&reference::render()),
         Invocation::OpenApi => show(&api::document()),
-        Invocation::Serve(config) => {
-            if let Err(error) = serve(&config, &loaded.warnings) {
-                eprintln!("parley: {error:#}");
-                return ExitCode::FAILURE;
-            }
-        }
+        Invocation::Serve(config) => return exit(serve(&config, &loaded.warnings)),
+        Invocation::Balance(config) => return exit(balance(&config, loaded.warnings)),
+        Invocation::Demo(_) | Invocation::DemoChild(_) => return ExitCode::FAILURE,
     }
     ExitCode::SUCCESS
+}
+
+fn exit(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("parley: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Whoever reads this may have seen enough (`parley config | head`): that is no fault.
@@ -61,6 +69,31 @@ fn serve(config: &Config, warnings: &[String]) -> anyhow::Result<()> {
         };
         tokio::select! {
             () = server.run(stop, listening) => {}
+            () = signals => std::process::exit(EXIT_INTERRUPTED),
+        }
+        tracing::info!("stopped");
+        anyhow::Ok(())
+    });
+    telemetry.shutdown();
+    served
+}
+
+fn balance(config: &BalanceConfig, mut warnings: Vec<String>) -> anyhow::Result<()> {
+    let telemetry = telemetry::init(&config.log, "balance", None)?;
+    warnings.extend(balance::allow_descriptors(config));
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    let served = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let signals = stop_on_signals(stop.clone())?;
+        let balancer = Balancer::bind(config).await?;
+        let address = balancer.address()?;
+        let policy = config.policy.as_str();
+        let listening = || tracing::info!(url = %format_args!("http://{address}/"), policy, "listening");
+        tokio::select! {
+            () = balancer.run(stop, listening) => {}
             () = signals => std::process::exit(EXIT_INTERRUPTED),
         }
         tracing::info!("stopped");

@@ -50,6 +50,7 @@ const PACKAGES: &[Package] = &[Package {
         ("hub", 6),
         ("telemetry", 7),
         ("edge", 8),
+        ("balance", 8),
         ("server", 9),
         ("main", 10),
     ],

@@ -1,5 +1,6 @@
 //! Test harness, scenarios and load generator of Parley. Scenarios are in the test targets beside it.
 
+pub mod balancer;
 pub mod checker;
 pub mod client;
 pub mod eventually;
