@@ -25,9 +25,10 @@ use tokio_util::task::TaskTracker;
 
 use self::answer::Counts;
 use self::gate::{Gate, SPARE_SEATS};
+use self::pool::Health;
 use self::upstreams::Upstreams;
 use crate::clock::SystemClock;
-use crate::config::BalanceConfig;
+use crate::config::{BalanceConfig, BalancePolicy};
 
 /// How long tasks that were cut off may take to end.
 const LAST_CLOSES: Duration = Duration::from_secs(2);
@@ -115,6 +116,13 @@ impl Balancer {
             }
         }
     }
+}
+
+/// Whether an instance takes new connections.
+pub async fn is_ok(address: SocketAddr) -> bool {
+    let upstreams = Upstreams::new(BalancePolicy::RoundRobin, &[address.to_string()]);
+    probe::look(&upstreams, 0).await;
+    upstreams.members().iter().all(|member| member.health == Health::Ok)
 }
 
 /// Lets this process open as many sockets as its settings need, two for each connection, if the system does. The

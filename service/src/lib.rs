@@ -56,3 +56,6 @@ pub mod balance;
 
 // Where everything is put together.
 pub mod server;
+
+// Several processes that show what it is all for.
+pub mod demo;

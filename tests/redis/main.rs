@@ -5,6 +5,7 @@
 mod chat;
 mod commands;
 mod conformance;
+mod demo;
 mod failing;
 mod refusing;
 mod rig;

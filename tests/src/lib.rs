@@ -9,5 +9,6 @@ pub mod frame;
 pub mod http;
 pub mod load;
 pub mod node;
+pub mod program;
 pub mod redis;
 pub mod resumer;
