@@ -1,12 +1,11 @@
 //! nginx from the distribution with a committed configuration, in which only addresses and folders are changed.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parley_tests::eventually::eventually_fetched;
+use parley_tests::folder::Folder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
@@ -14,7 +13,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A running one. Dropping it ends it.
 pub struct Nginx {
-    folder: PathBuf,
+    folder: Folder,
     address: SocketAddr,
     process: Child,
 }
@@ -22,12 +21,9 @@ pub struct Nginx {
 impl Nginx {
     /// Starts it before these two instances.
     pub async fn start(configuration: &str, instances: [SocketAddr; 2]) -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let name = format!("parley-nginx-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = Folder::new("nginx");
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let path = folder.display();
+        let path = folder.path().display();
         let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
         let folders: String = kinds.iter().map(|kind| format!("    {kind}_temp_path {path}/{kind};\n")).collect();
         // One process: as the user of this test, and gone at once when it is killed.
@@ -42,10 +38,10 @@ impl Nginx {
             assert_eq!(text.matches(from).count(), 1, "`{from}` is not there once");
             text = text.replace(from, &to);
         }
-        let file = folder.join("nginx.conf");
+        let file = folder.path().join("nginx.conf");
         std::fs::write(&file, text).unwrap();
         let mut command = Command::new("nginx");
-        command.arg("-p").arg(&folder).arg("-e").arg(folder.join("log")).arg("-c").arg(&file);
+        command.arg("-p").arg(folder.path()).arg("-e").arg(folder.path().join("log")).arg("-c").arg(&file);
         let process = command.stdin(Stdio::null()).kill_on_drop(true).spawn().expect("nginx is installed");
         let nginx = Self { folder, address, process };
         eventually_fetched(DEADLINE, async || nginx.looks().await, |(up, _)| *up).await;
@@ -54,7 +50,7 @@ impl Nginx {
 
     /// Whether it listens, and what it has to say.
     async fn looks(&self) -> (bool, String) {
-        let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         (TcpStream::connect(self.address).await.is_ok(), log)
     }
 
@@ -65,8 +61,7 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // It may have ended by itself; what is left in the folder is of no use to anybody.
+        // It may have ended by itself.
         drop(self.process.start_kill());
-        drop(std::fs::remove_dir_all(&self.folder));
     }
 }

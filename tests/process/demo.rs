@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use parley_tests::eventually::{eventually, eventually_fetched};
 use parley_tests::http;
-use parley_tests::program::{DEADLINE, parley, run, signal};
+use parley_tests::process::{parley, signal};
+use parley_tests::program::{DEADLINE, run};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 
@@ -56,9 +57,9 @@ async fn isolated_instances_do_as_told() {
             output.stdout.lines().find(|line| line.trim().starts_with(&format!("{name} ")) && line.contains("server-"));
         line.unwrap_or_else(|| unreachable!("no row of {name} in\n{}", output.stdout)).to_owned()
     };
-    assert!(row("Alice").contains("server-1  yes"), "{}", output.stdout);
-    assert!(row("Charlie").contains("server-1  yes"), "{}", output.stdout);
-    assert!(row("Bob").contains("server-2  nothing in 2 s, as expected"), "{}", output.stdout);
+    assert!(row("Alice").contains("server-1   yes"), "{}", output.stdout);
+    assert!(row("Charlie").contains("server-1   yes"), "{}", output.stdout);
+    assert!(row("Bob").contains("server-2   nothing in 2 s, as expected"), "{}", output.stdout);
 }
 
 #[tokio::test]
@@ -88,7 +89,7 @@ async fn who_stays_is_served_until_ctrl_c_and_leaves_nothing_behind() {
     let crew = children(id);
     assert_eq!(crew.len(), 3, "two instances and a balancer");
     assert_eq!(http::get(balancer, "/instance").await.status, 200);
-    assert!(signal(id, "INT").await);
+    signal(id, "INT").await;
     let status =
         tokio::time::timeout(DEADLINE, demo.wait()).await.expect("it ends in time").expect("it can be waited for");
     assert_eq!(status.code(), Some(0));
@@ -109,7 +110,7 @@ async fn ctrl_c_in_the_middle_ends_it_with_130() {
     let mut demo = parley(&["demo", "--isolated", "--ports=0,0,0"], &[]).spawn().expect("it starts");
     let id = demo.id().expect("it runs");
     let crew = eventually_fetched(DEADLINE, async || children(id), |crew| crew.len() == 3).await;
-    assert!(signal(id, "INT").await);
+    signal(id, "INT").await;
     let status =
         tokio::time::timeout(DEADLINE, demo.wait()).await.expect("it ends in time").expect("it can be waited for");
     assert_eq!(status.code(), Some(130));

@@ -1,6 +1,8 @@
 //! `parley demo` with a shared backplane, as a process: on a Redis of its own, and on one that is given.
 
-use parley_tests::program::{parley, run};
+use parley_service::config::{ProcessVars, Vars as _};
+use parley_tests::process::parley;
+use parley_tests::program::run;
 use parley_tests::redis::Redis;
 use tokio::process::Command;
 
@@ -20,7 +22,7 @@ fn as_told(stdout: &str) {
 
 #[tokio::test]
 async fn with_a_redis_of_its_own_everybody_receives_and_nobody_loses_a_line() {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = ProcessVars.var("PATH").unwrap_or_default();
     let mut command: Command = parley(&["demo", "--ports=0,0,0"], &[]);
     let output = command.env("PATH", path).output().await.expect("it starts");
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

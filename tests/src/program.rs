@@ -1,38 +1,16 @@
-//! The binary `parley` as a process of its own: started with arguments and an environment, heard, signalled. What it does
-//! inside is tried with `node.rs`.
+//! Any command of the binary, run to its end or heard while it serves. Instances whose log goes to a file are `process.rs`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::{Child, ChildStderr};
+
+use crate::process::{parley, signal};
 
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(20);
-
-/// The binary beside this test's own folder: `target/debug/parley` for `target/debug/deps/process-…`.
-///
-/// # Panics
-/// It was not built.
-#[must_use]
-pub fn binary() -> PathBuf {
-    let own = std::env::current_exe().expect("a running program has a path");
-    let folder = own.parent().and_then(|deps| deps.parent()).expect("tests lie in a folder of the target folder");
-    let binary = folder.join("parley");
-    assert!(binary.is_file(), "{} is missing: build it with `cargo build -p parley-service`", binary.display());
-    binary
-}
-
-/// `parley` with these arguments and this environment alone.
-#[must_use]
-pub fn parley(args: &[&str], vars: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(binary());
-    command.args(args).env_clear().envs(vars.iter().copied());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    command
-}
 
 /// What a process that has ended left.
 pub struct Output {
@@ -140,8 +118,7 @@ impl Serving {
     /// # Panics
     /// It has ended.
     pub async fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("it runs");
-        assert!(signal(pid, name).await, "the process is gone");
+        signal(self.child.id().expect("it runs"), name).await;
     }
 
     /// Waits for its end.
@@ -161,13 +138,4 @@ impl Serving {
         let pid = self.child.id().expect("it runs");
         std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
     }
-}
-
-/// Sends a signal to a process; whether it was there.
-///
-/// # Panics
-/// There is no `kill`.
-pub async fn signal(pid: u32, name: &str) -> bool {
-    let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status().await;
-    sent.expect("`kill` is there").success()
 }

@@ -109,7 +109,7 @@ async fn serve_one(stream: TcpStream, seat: Arc<Seat>, gate: Arc<Gate>) {
             biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended with an error");
+                    gate.counts.ended(&error);
                 }
                 return;
             }

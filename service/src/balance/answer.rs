@@ -85,11 +85,25 @@ pub(super) struct Counts {
     pub(super) retried: AtomicU64,
     /// A connection was closed without a word: there was not even a place to refuse it.
     pub(super) dropped: AtomicU64,
+    /// A connection was closed because the headers of its (next) request did not come.
+    pub(super) header_timeouts: AtomicU64,
+    /// A connection was closed because what came is no request, or one with too large a head.
+    pub(super) bad_requests: AtomicU64,
     /// A connection was closed on which nothing moved.
     pub(super) stalled: AtomicU64,
 }
 
 impl Counts {
+    /// A client's connection ended with an error.
+    pub(super) fn ended(&self, error: &hyper::Error) {
+        tracing::debug!(%error, "connection ended with an error");
+        if error.is_timeout() {
+            self.header_timeouts.fetch_add(1, Ordering::Relaxed);
+        } else if error.is_parse() {
+            self.bad_requests.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn of(&self, trouble: Trouble) -> &AtomicU64 {
         match trouble {
             Trouble::NoUpstream => &self.no_upstream,

@@ -198,8 +198,10 @@ impl<'a> Passage<'a> {
 
     fn pass_on(self, mut answer: Response<Incoming>, lease: Lease) -> Response<Payload> {
         self.progress.note();
-        let returning = self.route.as_deref() == Some(lease.route());
-        let route = Some(lease.route().to_owned()).filter(|_| self.gate.policy == BalancePolicy::Cookie && !returning);
+        // Nobody is to come back to where there was no place, nor need be told what they know.
+        let stays = self.gate.policy == BalancePolicy::Cookie && answer.status() != StatusCode::SERVICE_UNAVAILABLE;
+        let route = Some(lease.route()).filter(|route| stays && self.route.as_deref() != Some(route));
+        let route = route.map(str::to_owned);
         let mut passed = if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(client) = self.client else { return Trouble::UpstreamBroke.answer(&self.gate.counts) };
             let upstream = hyper::upgrade::on(&mut answer);

@@ -70,6 +70,7 @@ async fn who_never_ends_its_headers_is_let_go() {
     stream.read_to_string(&mut all).await.unwrap();
     assert!(!all.contains("200"), "{all}");
     assert_eq!(fake.heads(), Vec::<String>::new());
+    assert_eq!(balancer.status().await["counts"]["header_timeouts"], json!(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,6 +135,8 @@ async fn two_lengths_are_no_request() {
     let request = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nContent-Length: 40\r\n\r\nfour";
     assert_eq!(http::exchange(balancer.address(), request).await.status, 400);
     assert_eq!(fake.heads(), Vec::<String>::new());
+    let counted = async || balancer.status().await["counts"]["bad_requests"].clone();
+    eventually_fetched(DEADLINE, counted, |count| *count == json!(1)).await;
 }
 
 #[tokio::test]
