@@ -1,0 +1,17 @@
+/** What a name of a user or a room must be like, as sentences for the person who types it. */
+
+const encoder = new TextEncoder();
+
+/** Bytes of a text in UTF-8, which is what the server's limits count. */
+export function bytes(text: string): number {
+  return encoder.encode(text).length;
+}
+
+/** What is wrong with a name, or nothing. */
+export function nameFault(name: string, most = 128): string | undefined {
+  if (name === "") return "A name needs at least one letter.";
+  if (name.startsWith("@")) return "A name cannot begin with @.";
+  if (/\p{Cc}/u.test(name)) return "A name cannot hold control characters.";
+  if (bytes(name) > most) return `That is too long: ${most} bytes at most.`;
+  return undefined;
+}
