@@ -4,7 +4,7 @@
  */
 import type { Connection } from "./connection.ts";
 import type { ConnectionEvent, Status, Target } from "./events.ts";
-import { Inbox, peerOf } from "./inbox.ts";
+import { byPeer, Inbox, peerOf } from "./inbox.ts";
 import type { Memory } from "./memory.ts";
 import { INBOX, type Json, type Logged, type Welcome } from "./protocol.ts";
 import { emptyRoom, type RoomAction, roomReducer, type RoomState } from "./room.ts";
@@ -207,7 +207,7 @@ export class Chat {
       const page = await this.#connection.history(INBOX, { before: this.#inbox.oldest, limit: INBOX_PAGE });
       const more = this.#inbox.take(page);
       found = !more || page.messages.some((message) => peerOf(message, me) === id);
-      const groups = Map.groupBy(page.messages, (message) => peerOf(message, me));
+      const groups = byPeer(page.messages, me);
       for (const [peer, messages] of groups) {
         if (!this.#state.conversations.has(peer)) this.#put(this.#direct(peer));
         this.#act(peer, { type: "page", messages, more });
@@ -290,7 +290,7 @@ export class Chat {
   /** The first sign-in: the inbox, and the rooms of the last visit. */
   #begin(): void {
     this.#connection.join(INBOX, INBOX_PAGE);
-    const rooms = new Set([...(this.#memory.rooms(this.#me) ?? [this.#firstRoom])]);
+    const rooms = new Set(this.#memory.rooms(this.#me) ?? [this.#firstRoom]);
     const wanted = this.#state.open;
     const before = new Map(this.#state.conversations);
     for (const room of rooms) if (!before.has(room)) this.#join(room);
@@ -347,7 +347,7 @@ export class Chat {
       return;
     }
     if (first) this.#inbox.begin(messages, position);
-    for (const [id, group] of Map.groupBy(messages, (message) => peerOf(message, this.#me))) {
+    for (const [id, group] of byPeer(messages, this.#me)) {
       if (!this.#state.conversations.has(id)) this.#put(this.#direct(id));
       const readUpTo = this.#memory.readUpTo(this.#me, id) ?? { epoch: position.epoch, offset: 0 };
       this.#act(id, { type: "joined", position, messages: group, first, live: true, readUpTo });
@@ -391,7 +391,7 @@ export class Chat {
       this.#act(room, { type: "filled", messages });
       return;
     }
-    for (const [id, group] of Map.groupBy(messages, (message) => peerOf(message, this.#me))) {
+    for (const [id, group] of byPeer(messages, this.#me)) {
       if (!this.#state.conversations.has(id)) this.#put(this.#direct(id));
       this.#act(id, { type: "filled", messages: group });
     }

@@ -26,3 +26,15 @@ export function peerOf(message: Logged, me: string): string {
   const { from, to } = message as Direct;
   return `@${from === me ? to : from}`;
 }
+
+/** Messages by the conversation that they belong to, in their order. */
+export function byPeer(messages: readonly Logged[], me: string): Map<string, Logged[]> {
+  const groups = new Map<string, Logged[]>();
+  for (const message of messages) {
+    const peer = peerOf(message, me);
+    const group = groups.get(peer);
+    if (group === undefined) groups.set(peer, [message]);
+    else group.push(message);
+  }
+  return groups;
+}

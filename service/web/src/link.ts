@@ -58,6 +58,8 @@ export class Link {
   #nextId = 1;
   #opened = false;
   #ended = false;
+  /** By the wall clock, in milliseconds. */
+  #heardAt = 0;
   #heard = 0;
   #fault: Fault | undefined;
   #signInTimer: Timer;
@@ -152,7 +154,8 @@ export class Link {
 
   #read(data: unknown): void {
     if (this.#ended) return;
-    this.#heard = Date.now();
+    this.#heardAt = Date.now();
+    this.#heard++;
     let frame: ServerFrame | undefined;
     try {
       if (typeof data !== "string") throw new UnreadableFrame("binary");
@@ -192,16 +195,16 @@ export class Link {
   /** Waits for as much silence as calls for a `ping`. */
   #listen(): void {
     const every = (this.welcome?.limits.ping_seconds ?? 20) * 1_000;
-    const wait = Math.max(this.#heard + every - Date.now(), 0);
+    const wait = Math.max(this.#heardAt + every - Date.now(), 0);
     clearTimeout(this.#heartbeat);
-    this.#heartbeat = setTimeout(() => (Date.now() - this.#heard >= every ? this.#ping() : this.#listen()), wait);
+    this.#heartbeat = setTimeout(() => (Date.now() - this.#heardAt >= every ? this.#ping() : this.#listen()), wait);
   }
 
   #ping(): void {
-    const asked = Date.now();
+    const before = this.#heard;
     this.send({ type: "ping", id: 0 });
     clearTimeout(this.#heartbeat);
-    this.#heartbeat = setTimeout(() => (this.#heard >= asked ? this.#listen() : this.close(1000)), PONG_WAIT);
+    this.#heartbeat = setTimeout(() => (this.#heard > before ? this.#listen() : this.close(1000)), PONG_WAIT);
   }
 
   #end(code: number): void {

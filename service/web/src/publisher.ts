@@ -141,8 +141,9 @@ export class Publisher {
     this.#tell(outgoing);
     const { key, target, msg } = outgoing;
     link.ask({ type: "chat", ...target, msg, key }, (reply) => {
-      if (this.#outgoing.get(key) !== outgoing || outgoing.link !== link) return;
-      this.#answered(outgoing, reply);
+      // Its echo may have been here first.
+      const open = this.#outgoing.get(key) === outgoing && outgoing.link === link;
+      if (open) this.#answered(outgoing, reply);
       this.#owner.settled(link);
     });
   }

@@ -141,10 +141,11 @@ function joined(state: RoomState, action: JoinedAction, reader: Reader): RoomSta
   const started = withoutSeen({ ...state, phase, position: action.position, entries, older }, action.messages);
   const { readUpTo } = action;
   if (readUpTo === undefined || readUpTo.epoch !== action.position.epoch || reader.reading) return started;
-  const fresh = entries.filter((one) => one.offset > readUpTo.offset);
-  // What lies before the messages that came along can only be counted by its offsets.
-  const before = Math.max((entries[0]?.offset ?? action.position.offset + 1) - readUpTo.offset - 1, 0);
-  const unread = before + fresh.filter((one) => one.from !== reader.me).length;
+  const fresh = entries.filter((one) => one.offset > readUpTo.offset && one.from !== reader.me);
+  // What lies before the messages that came along can only be counted by its offsets; and in an inbox not even by them, for
+  // it holds the messages of all people.
+  const skipped = (entries[0]?.offset ?? action.position.offset + 1) - readUpTo.offset - 1;
+  const unread = fresh.length + (state.id.startsWith("@") ? 0 : Math.max(skipped, 0));
   return { ...started, unread, firstUnread: unread > 0 ? fresh[0]?.uid : undefined };
 }
 

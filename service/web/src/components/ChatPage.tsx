@@ -19,7 +19,7 @@ interface ChatPageProps {
 export function ChatPage({ chat, state, welcome, onSignOut, onSignIn }: ChatPageProps) {
   usePage(chat, state);
   const [drawer, setDrawer] = useState<"none" | "rooms" | "people">("none");
-  const drafts = useRef(new Map<string, string>());
+  const [drafts] = useState(() => new Map<string, string>());
   const finder = useRef<HTMLInputElement>(null);
   const { conversations, open, present, status, note } = state;
   const room = open === undefined ? undefined : conversations.get(open);
@@ -77,7 +77,7 @@ export function ChatPage({ chat, state, welcome, onSignOut, onSignIn }: ChatPage
             status={status}
             typing={state.typing.get(room.id) ?? []}
             people={people?.count}
-            drafts={drafts.current}
+            drafts={drafts}
             unreadElsewhere={[...conversations.values()].some(({ id, unread }) => id !== open && unread > 0)}
             onRooms={() => setDrawer(drawer === "rooms" ? "none" : "rooms")}
             onPeople={() => setDrawer(drawer === "people" ? "none" : "people")}

@@ -77,9 +77,10 @@ export function Finder({ input, known, rooms, people, onShow }: FinderProps) {
         Ctrl K
       </kbd>
       {open && (
-        <ul className="finder-list" id="finder-list" role="listbox" aria-label="Where to">
+        <div className="finder-list" id="finder-list" role="listbox" aria-label="Where to">
           {choices.map((choice, index) => (
-            <li
+            <div
+              className="finder-choice"
               key={choice.id}
               id={`finder-${index}`}
               role="option"
@@ -91,10 +92,10 @@ export function Finder({ input, known, rooms, people, onShow }: FinderProps) {
             >
               <span className="finder-verb">{choice.verb}</span>
               <span className="finder-name">{choice.id.startsWith("@") ? choice.id : `#${choice.id}`}</span>
-            </li>
+            </div>
           ))}
-          {choices.length === 0 && fault !== undefined && <li className="finder-fault">{fault}</li>}
-        </ul>
+          {choices.length === 0 && fault !== undefined && <p className="finder-fault">{fault}</p>}
+        </div>
       )}
     </div>
   );

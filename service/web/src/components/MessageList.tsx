@@ -1,5 +1,5 @@
 /** The messages of a conversation: only what is in view is drawn, older ones come as one scrolls up, and nothing jumps. */
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { Virtualizer, type VirtualizerHandle } from "virtua";
 import type { RoomState } from "../room.ts";
 import { Down } from "./icons.tsx";
@@ -32,16 +32,20 @@ export function MessageList({ room, me, onOlder, onRetry, onDiscard }: MessageLi
   const [shownFirst, setShownFirst] = useState(first);
   // Rows that come in front must not move those that are being read.
   const shift = shownFirst !== undefined && first !== shownFirst && rows.some((row) => row.uid === shownFirst);
+  // Known only once it was drawn: the drawing itself is what must have been told of the shift.
+  // oxlint-disable-next-line react/set-state-in-effect
   useLayoutEffect(() => setShownFirst(first), [first]);
 
-  const toEnd = () => list.current?.scrollToIndex(rows.length - 1, { align: "end" });
+  const last = rows.length - 1;
+  const toEnd = useCallback(() => list.current?.scrollToIndex(last, { align: "end" }), [last]);
+  const [newsAtFirst] = useState(firstUnread);
   const started = useRef(false);
   const lastUid = useRef<string>(undefined);
   useLayoutEffect(() => {
     if (rows.length === 0) return;
     if (!started.current) {
       started.current = true;
-      const news = rows.findIndex((row) => row.uid === firstUnread);
+      const news = rows.findIndex((row) => row.uid === newsAtFirst);
       if (news > 0) {
         following.current = news >= rows.length - 5;
         if (!following.current) {
@@ -51,11 +55,11 @@ export function MessageList({ room, me, onOlder, onRetry, onDiscard }: MessageLi
       }
     }
     // One's own message is what one wants to see.
-    const last = rows.at(-1);
-    if (last?.kind === "pending" && last.uid !== lastUid.current) following.current = true;
-    lastUid.current = last?.uid;
+    const newest = rows.at(-1);
+    if (newest?.kind === "pending" && newest.uid !== lastUid.current) following.current = true;
+    lastUid.current = newest?.uid;
     if (following.current) toEnd();
-  }, [rows]);
+  }, [rows, newsAtFirst, toEnd]);
 
   const scrolled = (offset: number) => {
     const handle = list.current;
@@ -132,13 +136,13 @@ function Announcer({ room, me }: { room: RoomState; me: string }) {
   const last = room.entries.at(-1);
   const [spoken, setSpoken] = useState(last?.uid);
   const [text, setText] = useState("");
-  useEffect(() => {
-    if (last === undefined || last.uid === spoken) return;
-    const loaded = spoken === undefined;
+  if (last !== undefined && last.uid !== spoken) {
+    // What was there when the conversation was opened is not news.
+    const news = spoken !== undefined;
     setSpoken(last.uid);
     if (last.kind === "gap") setText("Messages may be missing.");
-    else if (!loaded && last.from !== me) setText(`${last.from}: ${textOf(last.msg) ?? "data"}`);
-  }, [last, spoken, me]);
+    else if (news && last.from !== me) setText(`${last.from}: ${textOf(last.msg) ?? "data"}`);
+  }
   return (
     <div className="unseen" role="log" aria-live="polite">
       {text}
