@@ -8,8 +8,8 @@ const until = { timeout: DEADLINE, interval: 20 };
 
 describe("pages on different instances", () => {
   it("chat: two of them", async () => {
-    const { instances } = await scene.fleet(2);
-    const [alice, bob] = [await scene.visitor(instances[0]!.url, "alice"), await scene.visitor(instances[1]!.url, "bob")];
+    const { first, second } = await scene.pair();
+    const [alice, bob] = [await scene.visitor(first.url, "alice"), await scene.visitor(second.url, "bob")];
     expect([await alice.badge(), await bob.badge()]).toEqual(["server-1 connected", "server-2 connected"]);
     await alice.say("Hi Bob");
     await bob.sees("Hi Bob");
@@ -19,8 +19,8 @@ describe("pages on different instances", () => {
   });
 
   it("chat: three of them, all in one order", async () => {
-    const { instances } = await scene.fleet(2);
-    const [one, two] = [instances[0]!.url, instances[1]!.url];
+    const { first, second } = await scene.pair();
+    const [one, two] = [first.url, second.url];
     const people = [await scene.visitor(one, "alice"), await scene.visitor(two, "bob"), await scene.visitor(one, "charlie")];
     await Promise.all(people.map(async (person) => {
       for (let n = 1; n <= 4; n++) await person.say(`${person.name} ${n}`);
@@ -34,8 +34,8 @@ describe("pages on different instances", () => {
   });
 
   it("see each other come, type and go", async () => {
-    const { instances } = await scene.fleet(2);
-    const [alice, bob] = [await scene.visitor(instances[0]!.url, "alice"), await scene.visitor(instances[1]!.url, "bob")];
+    const { first, second } = await scene.pair();
+    const [alice, bob] = [await scene.visitor(first.url, "alice"), await scene.visitor(second.url, "bob")];
     const people = alice.page.getByRole("complementary", { name: "People in this room" });
     await people.getByRole("button", { name: "bob" }).waitFor();
     await bob.composer.pressSequentially("I am");
@@ -48,8 +48,8 @@ describe("pages on different instances", () => {
   });
 
   it("write direct messages that nobody else sees", async () => {
-    const { instances } = await scene.fleet(2);
-    const [one, two] = [instances[0]!.url, instances[1]!.url];
+    const { first, second } = await scene.pair();
+    const [one, two] = [first.url, second.url];
     const [alice, bob, charlie] = [await scene.visitor(one, "alice"), await scene.visitor(two, "bob"), await scene.visitor(two, "charlie")];
     await alice.page.getByRole("button", { name: "bob" }).click();
     await alice.page.getByRole("heading", { name: "bob", level: 1 }).waitFor();
@@ -70,8 +70,7 @@ describe("pages on different instances", () => {
 
 describe("a page whose instance is killed", () => {
   it("says so, moves to another one and misses nothing", async () => {
-    const { instances } = await scene.fleet(2);
-    const [first, second] = [instances[0]!, instances[1]!];
+    const { first, second } = await scene.pair();
     const door = await scene.balancer(first, second);
     const [alice, bob] = [await scene.visitor(door.url, "alice"), await scene.visitor(second.url, "bob")];
     await alice.isOn("server-1");
@@ -96,8 +95,7 @@ describe("a page whose instance is killed", () => {
 
 describe("an instance that drains", () => {
   it("hands its pages over before it ends, and they notice nothing but the name", async () => {
-    const { instances } = await scene.fleet(2);
-    const [first, second] = [instances[0]!, instances[1]!];
+    const { first, second } = await scene.pair();
     const door = await scene.balancer(first);
     const [alice, bob] = [await scene.visitor(door.url, "alice"), await scene.visitor(second.url, "bob")];
     const notes = alice.page.locator(".note[data-kind=lost]");
@@ -127,8 +125,8 @@ describe("an instance that drains", () => {
 
 describe("a gap", () => {
   it("is marked when the shared log is lost under a page that stays", async () => {
-    const { redis, instances } = await scene.fleet(2);
-    const [alice, bob] = [await scene.visitor(instances[0]!.url, "alice"), await scene.visitor(instances[1]!.url, "bob")];
+    const { redis, first, second } = await scene.pair();
+    const [alice, bob] = [await scene.visitor(first.url, "alice"), await scene.visitor(second.url, "bob")];
     await alice.say("before");
     await bob.sees("before");
     await redis.flush();
@@ -155,9 +153,9 @@ describe("a gap", () => {
 
 describe("a message whose ack is lost", () => {
   it("is shown as on its way, and is there once when the connection is back", async () => {
-    const { instances } = await scene.fleet(2);
-    const door = await scene.balancer(instances[0]!);
-    const [alice, bob] = [await scene.visitor(door.url, "alice"), await scene.visitor(instances[1]!.url, "bob")];
+    const { first, second } = await scene.pair();
+    const door = await scene.balancer(first);
+    const [alice, bob] = [await scene.visitor(door.url, "alice"), await scene.visitor(second.url, "bob")];
     await alice.say("first");
     await alice.page.getByTitle("Sent").waitFor();
     door.hold();
@@ -174,9 +172,9 @@ describe("a message whose ack is lost", () => {
   });
 
   it("does not double either when nothing of it had arrived", async () => {
-    const { instances } = await scene.fleet(2);
-    const door = await scene.balancer(instances[0]!);
-    const [alice, bob] = [await scene.visitor(door.url, "alice"), await scene.visitor(instances[1]!.url, "bob")];
+    const { first, second } = await scene.pair();
+    const door = await scene.balancer(first);
+    const [alice, bob] = [await scene.visitor(door.url, "alice"), await scene.visitor(second.url, "bob")];
     door.closed = true;
     door.cut();
     await alice.isTold("Connection lost. Reconnecting…");

@@ -28,12 +28,12 @@ export class Scene {
     return balancer;
   }
 
-  /** Instances that share a Redis. */
-  async fleet(count: number): Promise<{ redis: Redis; instances: Parley[] }> {
+  /** Two instances that share a Redis. */
+  async pair(...flags: string[]): Promise<{ redis: Redis; first: Parley; second: Parley }> {
     const redis = await this.redis();
-    const instances: Parley[] = [];
-    for (let n = 1; n <= count; n++) instances.push(await this.parley(`server-${n}`, `--redis-url=${redis.url}`));
-    return { redis, instances };
+    const first = await this.parley("server-1", `--redis-url=${redis.url}`, ...flags);
+    const second = await this.parley("server-2", `--redis-url=${redis.url}`, ...flags);
+    return { redis, first, second };
   }
 
   async visitor(url: string, name: string, look?: Look): Promise<Visitor> {

@@ -4,7 +4,7 @@ import type { Status } from "../events.ts";
 export function ConnectionBadge({ status, server }: { status: Status; server: string }) {
   const { tone, text } = word(status);
   return (
-    <div className="badge" data-tone={tone} role="status">
+    <div className="badge" data-tone={tone} role="status" title={`${server}: ${text}`}>
       <span className="badge-dot" aria-hidden="true" />
       <span className="badge-server">{server}</span>
       <span className="badge-text">{text}</span>

@@ -63,7 +63,7 @@ export function Finder({ input, known, rooms, people, onShow }: FinderProps) {
         onFocus={() => setFocused(true)}
         onBlur={() => setFocused(false)}
         onKeyDown={pressed}
-        placeholder="Join a room, or @someone"
+        placeholder="Join room or @name"
         role="combobox"
         aria-label="Join a room, or write to someone"
         aria-expanded={open}
