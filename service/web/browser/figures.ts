@@ -145,7 +145,7 @@ async function traced(page: Page, act: () => Promise<void>): Promise<Frames> {
   const session: CDPSession = await page.context().newCDPSession(page);
   const events: { name: string; ph: string; dur?: number; args?: Record<string, unknown> }[] = [];
   session.on("Tracing.dataCollected", ({ value }) => events.push(...(value as unknown as typeof events)));
-  const categories = ["cc", "benchmark", "devtools.timeline", "disabled-by-default-devtools.timeline.frame", "toplevel"];
+  const categories = ["cc", "benchmark", "devtools.timeline", "disabled-by-default-devtools.timeline", "disabled-by-default-devtools.timeline.frame"];
   await session.send("Tracing.start", { transferMode: "ReportEvents", traceConfig: { includedCategories: categories } });
   await act();
   const complete = new Promise((resolve) => session.once("Tracing.tracingComplete", resolve));

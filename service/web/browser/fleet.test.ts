@@ -171,6 +171,22 @@ describe("a message whose ack is lost", () => {
     await bob.sees("first", "once", "next");
   });
 
+  it("is there once, too, when its sender loads the page again", async () => {
+    const { first, second } = await scene.pair();
+    const door = await scene.balancer(first);
+    const [alice, bob] = [await scene.visitor(door.url, "alice"), await scene.visitor(second.url, "bob")];
+    door.hold();
+    await alice.say("once");
+    await bob.sees("once");
+    await alice.say("not even sent");
+    door.release();
+    door.cut();
+    await alice.page.reload();
+    await alice.sees("once", "not even sent");
+    await bob.sees("once", "not even sent");
+    await alice.page.getByTitle("Sent").waitFor();
+  });
+
   it("does not double either when nothing of it had arrived", async () => {
     const { first, second } = await scene.pair();
     const door = await scene.balancer(first);

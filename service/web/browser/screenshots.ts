@@ -106,7 +106,10 @@ it("reconnecting", async () => {
   const parley = await scene.parley("server-1", api);
   const door = await scene.balancer(parley);
   for (const [from, msg] of talk) await new Backend(parley.url).say("general", from, msg);
+  await crowd(parley.url);
   const ada = await scene.visitor(door.url, me, { width: 1240, height: 780 });
+  await ada.page.getByText("Go ahead.").waitFor();
+  await ada.page.getByRole("button", { name: "Tomás Vega" }).waitFor();
   door.closed = true;
   door.cut();
   await ada.isTold("Connection lost. Reconnecting…");

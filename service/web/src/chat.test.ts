@@ -239,6 +239,27 @@ describe("a loss of the connection", () => {
     expect([shown(alice), room(alice).pending]).toEqual([["written offline"], []]);
   });
 
+  it("and of the page does not lose what had not left, and does not double what had", async () => {
+    const before = await visit("alice");
+    server.mishaps.push("cut after storing");
+    before.send("general", "stored, and not acked");
+    await settle();
+    server.down = true;
+    before.send("general", "never left");
+    before.send("@bob", "nor did this");
+    before.stop();
+    server.down = false;
+    const after = await visit("alice");
+    await pass(1_000);
+    expect(server.texts("general")).toEqual(["stored, and not acked", "never left"]);
+    expect(shown(after)).toEqual(["stored, and not acked", "never left"]);
+    expect(server.texts("@me bob")).toEqual(["nor did this"]);
+    after.stop();
+    const later = await visit("alice");
+    await pass(1_000);
+    expect([server.texts("general").length, room(later).pending]).toEqual([2, []]);
+  });
+
   it("of an inbox is marked in every direct conversation", async () => {
     server.whisper("bob", "alice", "one");
     server.whisper("carol", "alice", "two");

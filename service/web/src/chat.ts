@@ -5,17 +5,12 @@
 import type { Connection } from "./connection.ts";
 import type { ConnectionEvent, Status, Target } from "./events.ts";
 import { byPeer, Inbox, peerOf } from "./inbox.ts";
+import { Leftovers } from "./leftovers.ts";
 import type { Memory } from "./memory.ts";
+import { type Note, Notes } from "./notes.ts";
 import { INBOX, type Json, type Logged, type Welcome } from "./protocol.ts";
 import { emptyRoom, type RoomAction, roomReducer, type RoomState } from "./room.ts";
 import { Typists } from "./typists.ts";
-
-/** A short word about the connection that goes away by itself. */
-export interface Note {
-  readonly text: string;
-  /** `lost` stays until it is replaced. */
-  readonly kind: "lost" | "back" | "warning";
-}
 
 export interface ChatState {
   readonly status: Status;
@@ -48,10 +43,6 @@ export const PAGE = 60;
 const INBOX_PAGE = 300;
 /** How often to ask again who is there, in milliseconds: what is told in between are hints. */
 const PRESENCE_EVERY = 30_000;
-/** How long a note stays, in milliseconds. */
-const NOTE_STAYS = 5_000;
-/** A loss that is over within this time is not worth a word, in milliseconds. */
-const LOSS_SHOWN_AFTER = 400;
 /** Pages that are read to fill what is left after a gap. */
 const MOST_FILLING = 10;
 
@@ -64,12 +55,12 @@ export class Chat {
   readonly #inbox = new Inbox();
   readonly #typists: Typists;
   readonly #stops: (() => void)[] = [];
+  readonly #notes: Notes;
+  readonly #leftovers: Leftovers;
   #state: ChatState;
   #told = true;
   #visible = true;
   #wasOnline = false;
-  #caughtUp: { messages: number; gap: boolean; resuming: Set<string> } | undefined;
-  #noteTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor({ connection, memory, firstRoom = "general", schedule = queueMicrotask }: ChatOptions) {
     this.#connection = connection;
@@ -86,6 +77,8 @@ export class Chat {
       typing: new Map(),
       note: undefined,
     };
+    this.#notes = new Notes((note) => this.#set({ note }));
+    this.#leftovers = new Leftovers(memory);
     this.#typists = new Typists((typing) => this.#set({ typing }));
     this.#stops.push(connection.subscribe((event) => this.#happened(event)));
     const timer = setInterval(() => this.refresh(), PRESENCE_EVERY);
@@ -105,7 +98,7 @@ export class Chat {
   /** Ends the chat and its connection. */
   stop(): void {
     for (const stop of this.#stops) stop();
-    clearTimeout(this.#noteTimer);
+    this.#notes.stop();
     this.#typists.stop();
     this.#connection.stop();
   }
@@ -130,6 +123,7 @@ export class Chat {
   /** Leaves a room, or closes a direct conversation until there is something new in it. */
   close(id: string): void {
     if (!id.startsWith("@")) this.#connection.leave(id);
+    for (const { key } of this.#conversation(id)?.pending ?? []) this.discard(id, key);
     const conversations = new Map(this.#state.conversations);
     conversations.delete(id);
     const open = this.#state.open === id ? [...conversations.keys()][0] : this.#state.open;
@@ -160,6 +154,7 @@ export class Chat {
 
   discard(id: string, key: string): void {
     this.#connection.discard(key);
+    this.#leftovers.discard(key);
     this.#act(id, { type: "discard", key });
   }
 
@@ -247,11 +242,11 @@ export class Chat {
         for (const id of this.#idsOf(event.room)) this.#act(id, { type: "epoch", position: event.position });
         break;
       case "left":
-        if (this.#caughtUp?.resuming.delete(event.room)) this.#tellBack();
+        this.#notes.settled(event.room);
         if (event.reason !== undefined) this.#act(event.room, { type: "left", why: leftBecause(event.reason) });
         break;
       case "refused":
-        if (this.#caughtUp?.resuming.delete(event.room)) this.#tellBack();
+        this.#notes.settled(event.room);
         this.#act(event.room, { type: "refused", why: event.message });
         break;
       case "presence":
@@ -261,8 +256,9 @@ export class Chat {
         this.#signal(event.signal.room, event.signal.from, event.signal.data);
         break;
       case "publish": {
-        const id = "room" in event.target ? event.target.room : `@${event.target.to}`;
+        const id = idOf(event.target);
         const { key, msg, progress } = event;
+        this.#leftovers.published(event);
         this.#act(id, { type: "publish", key, msg, progress, at: Date.now() });
         break;
       }
@@ -281,9 +277,7 @@ export class Chat {
       this.refresh();
     } else if (before.phase === "online" && status.phase !== "stopped" && this.#wasOnline) {
       this.#wasOnline = false;
-      clearTimeout(this.#noteTimer);
-      const note: Note = { kind: "lost", text: "Connection lost. Reconnecting…" };
-      this.#noteTimer = setTimeout(() => this.#set({ note }), LOSS_SHOWN_AFTER);
+      this.#notes.lost();
     }
   }
 
@@ -298,28 +292,24 @@ export class Chat {
     const first = wanted ?? [...rooms][0];
     if (first !== undefined) this.show(first);
     this.#keepRooms();
+    this.#sendLeftBehind();
+  }
+
+  /** Sends what an earlier visit could not: under the same keys, so that it is there once. */
+  #sendLeftBehind(): void {
+    for (const { key, target, msg, sentAt } of this.#leftovers.of(this.#me)) {
+      const id = idOf(target);
+      if (!this.#state.conversations.has(id)) {
+        if (id.startsWith("@")) this.#put(this.#direct(id));
+        else this.#join(id);
+      }
+      this.#connection.publish(target, msg, key, sentAt);
+    }
   }
 
   #resumeBegins(): void {
     const rooms = [...this.#state.conversations.values()].filter(({ id, phase }) => !id.startsWith("@") && phase === "live");
-    this.#caughtUp = { messages: 0, gap: false, resuming: new Set([INBOX, ...rooms.map(({ id }) => id)]) };
-  }
-
-  /** Says what the way back has brought, once all rooms are live again. */
-  #tellBack(): void {
-    const caught = this.#caughtUp;
-    if (caught === undefined || caught.resuming.size > 0) return;
-    this.#caughtUp = undefined;
-    const server = this.#state.welcome?.server_id ?? "";
-    const missed = caught.messages === 1 ? "1 message caught up" : `${caught.messages} messages caught up`;
-    const rest = caught.gap ? "Some messages may be missing" : caught.messages > 0 ? missed : "Nothing missed";
-    this.#note({ kind: caught.gap ? "warning" : "back", text: `Connected to ${server}. ${rest}.` });
-  }
-
-  #note(note: Note): void {
-    clearTimeout(this.#noteTimer);
-    this.#set({ note });
-    this.#noteTimer = setTimeout(() => this.#set({ note: undefined }), NOTE_STAYS);
+    this.#notes.resumes(this.#state.welcome?.server_id ?? "", [INBOX, ...rooms.map(({ id }) => id)]);
   }
 
   #join(room: string): void {
@@ -336,9 +326,9 @@ export class Chat {
 
   #joined(event: Extract<ConnectionEvent, { type: "joined" }>): void {
     const { room, position, messages, first, live } = event;
-    if (this.#caughtUp !== undefined && !first) {
-      this.#caughtUp.messages += messages.filter(({ from }) => from !== this.#me).length;
-      if (live && this.#caughtUp.resuming.delete(room)) this.#tellBack();
+    if (!first) {
+      this.#notes.caught(messages.filter(({ from }) => from !== this.#me).length);
+      if (live) this.#notes.settled(room);
     }
     if (room !== INBOX) {
       const readUpTo = this.#memory.readUpTo(this.#me, room);
@@ -367,7 +357,7 @@ export class Chat {
   }
 
   #gap(room: string, action: Extract<RoomAction, { type: "gap" }>): void {
-    if (this.#caughtUp !== undefined) this.#caughtUp.gap = true;
+    this.#notes.gap();
     for (const id of this.#idsOf(room)) this.#act(id, action);
     void this.#fill(room, action.position.epoch, action.position.offset + 1);
   }
@@ -470,6 +460,10 @@ export class Chat {
 
 function target(id: string): Target {
   return id.startsWith("@") ? { to: id.slice(1) } : { room: id };
+}
+
+function idOf(target: Target): string {
+  return "room" in target ? target.room : `@${target.to}`;
 }
 
 function leftBecause(reason: string): string {

@@ -538,6 +538,18 @@ describe("publishing", () => {
     expect(server.texts("general")).toEqual(["one"]);
   });
 
+  it("of an earlier run is sent under its key, and asks a person when that is too long ago", async () => {
+    await connect();
+    connection.join("general");
+    await settle();
+    connection.publish(general, "lately", "k1", Date.now() - 60_000);
+    connection.publish(general, "long ago", "k2", Date.now() - 6 * 60_000);
+    await settle();
+    expect(progress("k1")?.state).toBe("sent");
+    expect(progress("k2")).toMatchObject({ state: "failed", failure: { perhapsStored: true } });
+    expect(server.texts("general")).toEqual(["lately"]);
+  });
+
   it("fails when the room is lost", async () => {
     await connect();
     connection.join("general");

@@ -158,10 +158,12 @@ export class Connection {
    *
    * @param msg any JSON value whose text is within `message_bytes`, without lone surrogates.
    * @param key 1 to 64 bytes, used for this message only.
+   * @param sentAt for a message that an earlier run of the program has left behind: when it left for the first time, in
+   * milliseconds since 1970.
    * @returns the key.
    */
-  publish(target: Target, msg: Json, key: string = newKey()): string {
-    this.#publisher.publish(target, msg, key);
+  publish(target: Target, msg: Json, key: string = newKey(), sentAt = 0): string {
+    this.#publisher.publish(target, msg, key, sentAt);
     return key;
   }
 

@@ -1,10 +1,20 @@
 /** What the page remembers between visits. A browser that forbids it is no reason to fail: then nothing is remembered. */
-import type { Position } from "./protocol.ts";
+import type { Target } from "./events.ts";
+import type { Json, Position } from "./protocol.ts";
 
 /** How one signs in. `token` is a name where the server is open. */
 export interface Identity {
   readonly kind: "name" | "token";
   readonly token: string;
+}
+
+/** A message that is not known to be stored. */
+export interface Unsent {
+  readonly key: string;
+  readonly target: Target;
+  readonly msg: Json;
+  /** When it left for the first time, in milliseconds since 1970; 0 when it has not. */
+  readonly sentAt: number;
 }
 
 /** The part of a browser's `Storage` that is used. */
@@ -55,6 +65,15 @@ export class Memory {
     this.#write(this.#lasting, `read ${user} ${conversation}`, position);
   }
 
+  /** What the page had not brought away when it was last closed or loaded again; of this tab, so that no two send it. */
+  unsent(user: string): readonly Unsent[] {
+    return this.#read(this.#tab, `unsent ${user}`, isUnsent) ?? [];
+  }
+
+  keepUnsent(user: string, unsent: readonly Unsent[]): void {
+    this.#write(this.#tab, `unsent ${user}`, unsent.length > 0 ? unsent : undefined);
+  }
+
   #read<T>(store: () => Store, name: string, is: (value: unknown) => value is T): T | undefined {
     try {
       const value: unknown = JSON.parse(store().getItem(`parley ${name}`) ?? "null");
@@ -79,5 +98,11 @@ const isTexts = (value: unknown): value is string[] => Array.isArray(value) && v
 const fields = (value: unknown) => (typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {});
 const isPosition = (value: unknown): value is Position =>
   isText(fields(value)["epoch"]) && typeof fields(value)["offset"] === "number";
+const isTarget = (value: unknown): value is Target => isText(fields(value)["room"]) !== isText(fields(value)["to"]);
+const isUnsent = (value: unknown): value is Unsent[] =>
+  Array.isArray(value) &&
+  value.map(fields).every((one) => {
+    return isText(one["key"]) && isTarget(one["target"]) && typeof one["sentAt"] === "number" && "msg" in one;
+  });
 const isIdentity = (value: unknown): value is Identity =>
   isText(fields(value)["token"]) && ["name", "token"].includes(String(fields(value)["kind"]));

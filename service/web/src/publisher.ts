@@ -34,6 +34,8 @@ interface Outgoing {
   firstSent: number;
   /** Whether it may be stored although nothing says so. */
   perhaps: boolean;
+  /** Whether it left before this program began, so that nobody has watched the log since. */
+  readonly inherited: boolean;
   tries: number;
   again: ReturnType<typeof setTimeout> | undefined;
 }
@@ -48,16 +50,21 @@ export class Publisher {
     this.#owner = owner;
   }
 
-  /** Takes a message on. It leaves as soon as its room is live, and stays here until its fate is known. */
-  publish(target: Target, msg: Json, key: string): void {
+  /**
+   * Takes a message on. It leaves as soon as its room is live, and stays here until its fate is known.
+   *
+   * @param sentAt when it left for the first time, if it has before this program began, in milliseconds since 1970; else 0.
+   */
+  publish(target: Target, msg: Json, key: string, sentAt: number): void {
     const outgoing: Outgoing = {
       key,
       target,
       msg,
       state: "waiting",
       link: undefined,
-      firstSent: 0,
-      perhaps: false,
+      firstSent: sentAt,
+      perhaps: sentAt > 0,
+      inherited: sentAt > 0,
       tries: 0,
       again: undefined,
     };
@@ -150,12 +157,12 @@ export class Publisher {
 
   /**
    * Whether sending it again might double it: it has left, the server's memory of the key has passed, and the room has lost
-   * continuity since, so that it could be in the log without having come back.
+   * continuity since (or was not watched), so that it could be in the log without having come back.
    */
   #isRisky(outgoing: Outgoing): boolean {
     if (!outgoing.perhaps || outgoing.firstSent === 0) return false;
     const old = Date.now() - outgoing.firstSent > KEY_MEMORY;
-    return old && this.#owner.lostAt(outgoing.target) > outgoing.firstSent;
+    return old && (outgoing.inherited || this.#owner.lostAt(outgoing.target) > outgoing.firstSent);
   }
 
   #answered(outgoing: Outgoing, reply: Reply): void {

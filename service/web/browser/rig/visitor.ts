@@ -54,7 +54,7 @@ export class Visitor {
       hasTouch: mobile,
       isMobile: mobile,
       locale: "en-GB",
-      ...(mobile && { deviceScaleFactor: 2 }),
+      ...(mobile && { deviceScaleFactor: 1.5 }),
     });
     context.setDefaultTimeout(DEADLINE);
     const page = await context.newPage();

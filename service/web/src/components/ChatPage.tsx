@@ -8,6 +8,8 @@ import { Conversation } from "./Conversation.tsx";
 import { PresenceList } from "./PresenceList.tsx";
 import { Sidebar } from "./Sidebar.tsx";
 
+const NOBODY = { users: [], count: 0 };
+
 interface ChatPageProps {
   readonly chat: Chat;
   readonly state: ChatState;
@@ -23,7 +25,8 @@ export function ChatPage({ chat, state, welcome, onSignOut, onSignIn }: ChatPage
   const finder = useRef<HTMLInputElement>(null);
   const { conversations, open, present, status, note } = state;
   const room = open === undefined ? undefined : conversations.get(open);
-  const people = open === undefined || open.startsWith("@") ? undefined : present.get(open);
+  // The list stands there before it is known who is in it: what comes later must not push the messages aside.
+  const people = open === undefined || open.startsWith("@") ? undefined : (present.get(open) ?? NOBODY);
   const show = (id: string) => {
     chat.show(id);
     setDrawer("none");

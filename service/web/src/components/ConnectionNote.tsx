@@ -1,6 +1,6 @@
 /** A word about the connection, over the messages and never in their way; and the end of it, which needs an answer. */
-import type { Note } from "../chat.ts";
 import type { Status } from "../events.ts";
+import type { Note } from "../notes.ts";
 
 interface ConnectionNoteProps {
   readonly note: Note | undefined;

@@ -104,6 +104,7 @@ export function MessageList({ room, me, onOlder, onRetry, onDiscard }: MessageLi
               <MessageRow
                 row={row}
                 previous={rows[index - 1]}
+                before={writtenBefore(rows, index)}
                 me={me}
                 news={row.uid === firstUnread}
                 confirmed={row.uid === lastOwn}
@@ -166,4 +167,13 @@ function Beginning({ id }: { id: string }) {
       )}
     </div>
   );
+}
+
+/** When the message before a row was written; a gap is none. */
+function writtenBefore(rows: readonly Row[], index: number): number | undefined {
+  for (let at = index - 1; at >= 0; at--) {
+    const row = rows[at];
+    if (row !== undefined && row.kind !== "gap") return row.at;
+  }
+  return undefined;
 }

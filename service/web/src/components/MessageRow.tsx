@@ -10,6 +10,8 @@ export type Row = Entry | Pending;
 interface MessageRowProps {
   readonly row: Row;
   readonly previous: Row | undefined;
+  /** When the message before this one was written, whatever lies between. */
+  readonly before: number | undefined;
   readonly me: string;
   /** Whether the news begin here. */
   readonly news: boolean;
@@ -23,7 +25,7 @@ interface MessageRowProps {
 const TOGETHER = 5 * 60_000;
 
 export const MessageRow = memo(function MessageRow(props: MessageRowProps) {
-  const { row, previous, news } = props;
+  const { row, previous, before, news } = props;
   if (row.kind === "gap") {
     return (
       <div className="gap" role="note">
@@ -36,9 +38,9 @@ export const MessageRow = memo(function MessageRow(props: MessageRowProps) {
       </div>
     );
   }
-  const before = previous?.kind === "gap" ? undefined : previous;
-  const newDay = before === undefined || day(before.at) !== day(row.at);
-  const together = !newDay && !news && before.from === row.from && row.at - before.at < TOGETHER;
+  const newDay = before === undefined || day(before) !== day(row.at);
+  const sameHand = previous !== undefined && previous.kind !== "gap" && previous.from === row.from;
+  const together = sameHand && !newDay && !news && row.at - previous.at < TOGETHER;
   return (
     <>
       {newDay && (

@@ -18,7 +18,7 @@ export function PresenceList({ users, count, me, onWrite }: PresenceListProps) {
   return (
     <aside className="people" aria-label="People in this room">
       <h2>
-        Here now <span className="count">{count}</span>
+        Here now <span className="count">{count > 0 ? count : ""}</span>
       </h2>
       <ul>
         {shown.map((user) => (

@@ -50,7 +50,16 @@ describe("a row", () => {
     ({ kind: "message", uid: "0.1", offset: 1, from, msg: "hi", key: undefined, at, ...more }) as Row;
   const row = (row: Row, previous?: Row, news = false) =>
     renderToStaticMarkup(
-      <MessageRow row={row} previous={previous} me="alice" news={news} confirmed onRetry={() => {}} onDiscard={() => {}} />,
+      <MessageRow
+        row={row}
+        previous={previous}
+        before={previous?.kind === "gap" ? at : previous?.at}
+        me="alice"
+        news={news}
+        confirmed
+        onRetry={() => {}}
+        onDiscard={() => {}}
+      />,
     );
 
   it("of the same person soon after stands together with the one before", () => {
@@ -65,6 +74,14 @@ describe("a row", () => {
     ]) {
       expect(other).toContain('data-together="false"');
     }
+  });
+
+  it("has the day above it when it is the first of it, and not again behind a gap", () => {
+    const gap: Row = { kind: "gap", uid: "gap1" };
+    expect(row(message("bob"))).toContain('class="day"');
+    expect(row(message("bob", { at: at + 86_400_000 }), message("bob"))).toContain('class="day"');
+    expect(row(message("bob"), message("carol"))).not.toContain('class="day"');
+    expect(row(message("bob"), gap)).not.toContain('class="day"');
   });
 
   it("of one's own that failed says why and offers what can be done", () => {
