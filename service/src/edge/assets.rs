@@ -84,7 +84,9 @@ pub(super) async fn licenses(headers: HeaderMap) -> Response {
 fn answer(path: &str, request: &HeaderMap) -> Response {
     match ASSETS.get(path) {
         Some(asset) => asset.answer(request),
-        None => Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such file; the page is at /").into_response(),
+        None => {
+            Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such file; the page is at /").into_response()
+        }
     }
 }
 

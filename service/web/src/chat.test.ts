@@ -214,6 +214,21 @@ describe("a loss of the connection", () => {
     expect(alice.state.note).toBeUndefined();
   });
 
+  it("is over also for somebody who may have no direct messages", async () => {
+    const { answer } = server;
+    server.answer = (socket, frame) =>
+      frame.type === "join" && frame.room === "@me"
+        ? socket.tell({ type: "error", ...(frame.id !== undefined && { id: frame.id }), code: "forbidden", message: "no" })
+        : answer.call(server, socket, frame);
+    const alice = await visit("alice");
+    server.down = true;
+    server.cut();
+    await pass(600);
+    server.down = false;
+    await pass(3_000);
+    expect(alice.state.note?.kind).toBe("back");
+  });
+
   it("marks the gap where the log was lost, and says so", async () => {
     const alice = await visit("alice");
     server.say("general", "bob", "before");

@@ -308,8 +308,7 @@ export class Chat {
   }
 
   #resumeBegins(): void {
-    const rooms = [...this.#state.conversations.values()].filter(({ id, phase }) => !id.startsWith("@") && phase === "live");
-    this.#notes.resumes(this.#state.welcome?.server_id ?? "", [INBOX, ...rooms.map(({ id }) => id)]);
+    this.#notes.resumes(this.#state.welcome?.server_id ?? "", this.#connection.joined);
   }
 
   #join(room: string): void {
@@ -326,10 +325,8 @@ export class Chat {
 
   #joined(event: Extract<ConnectionEvent, { type: "joined" }>): void {
     const { room, position, messages, first, live } = event;
-    if (!first) {
-      this.#notes.caught(messages.filter(({ from }) => from !== this.#me).length);
-      if (live) this.#notes.settled(room);
-    }
+    if (!first) this.#notes.caught(messages.filter(({ from }) => from !== this.#me).length);
+    if (live) this.#notes.settled(room);
     if (room !== INBOX) {
       const readUpTo = this.#memory.readUpTo(this.#me, room);
       this.#act(room, { type: "joined", position, messages, first, live, ...(readUpTo && { readUpTo }) });

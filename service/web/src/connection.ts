@@ -147,14 +147,19 @@ export class Connection {
     this.#subscriptions.add(room, history, position);
   }
 
+  /** The rooms that one wants to be in, whether they are live now or not. */
+  get joined(): readonly string[] {
+    return this.#subscriptions.wanted;
+  }
+
   /** Leaves a room; messages that were meant for it and have not left fail. */
   leave(room: string): void {
     this.#subscriptions.remove(room);
   }
 
   /**
-   * Publishes once, whatever happens on the way: `publish` events tell how far it has come. Works offline, too; what has
-   * not left waits for the connection.
+   * Publishes once, whatever happens on the way: `publish` events tell how far it has come. Works offline, too: what has not
+   * left waits until there is a connection and its room is joined.
    *
    * @param msg any JSON value whose text is within `message_bytes`, without lone surrogates.
    * @param key 1 to 64 bytes, used for this message only.

@@ -1,4 +1,4 @@
-/** What a name of a user or a room must be like, as sentences for the person who types it. */
+/** What a name of a user or a room must be like, and other words for the person in front of the page. */
 
 const encoder = new TextEncoder();
 
@@ -14,4 +14,11 @@ export function nameFault(name: string, most = 128): string | undefined {
   if (/\p{Cc}/u.test(name)) return "A name cannot hold control characters.";
   if (bytes(name) > most) return `That is too long: ${most} bytes at most.`;
   return undefined;
+}
+
+/** The message of a server, `not with this token`, as a sentence: `Not with this token.` */
+export function sentence(text: string): string {
+  const [first = "", ...rest] = text;
+  const whole = first.toUpperCase() + rest.join("");
+  return /[.!?…]$/u.test(whole) ? whole : `${whole}.`;
 }

@@ -54,6 +54,16 @@ describe("messages", () => {
     expect(new Set(state.entries.map(({ uid }) => uid)).size).toBe(6);
   });
 
+  it("are so many at most: the oldest go, and can be loaded again", () => {
+    const day = Array.from({ length: 20_001 }, (_, at) => message(at + 1));
+    const state = after([joined([]), joined(day, false)]);
+    expect([state.entries.length, state.entries[0]?.uid, state.older]).toEqual([15_001, "0.5001", "more"]);
+    const back = after([{ type: "page", messages: day.slice(4_900, 5_000), more: true }], me, state);
+    expect([back.entries.length, new Set(back.entries.map(({ uid }) => uid)).size]).toEqual([15_101, 15_101]);
+    const lost = after([joined([]), { type: "gap", position: position(0, "e2") }, joined(day, false)]);
+    expect(lost.older).toBe("more");
+  });
+
   it("may be older than those that came with the join, as long as the first is not the very first", () => {
     expect(after([joined([message(1)])]).older).toBe("end");
     expect(after([joined([message(2)])]).older).toBe("more");

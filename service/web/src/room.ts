@@ -164,12 +164,25 @@ function withoutSeen(state: RoomState, messages: readonly Logged[]): RoomState {
   return pending.length === state.pending.length ? state : { ...state, pending };
 }
 
+/** So many lines are kept, and so many go at once when there are more: they can be loaded again. */
+const MOST_KEPT = 20_000;
+const DROPPED = 5_000;
+
+/** Lets the oldest lines of a long day go. */
+function trimmed(state: RoomState): RoomState {
+  if (state.entries.length <= MOST_KEPT) return state;
+  const entries = state.entries.slice(DROPPED);
+  // Before a gap there is another log, which cannot be asked for any more.
+  const older = entries.some(({ kind }) => kind === "gap") ? state.older : "more";
+  return { ...state, entries, older };
+}
+
 function append(state: RoomState, messages: readonly Logged[], reader: Reader): RoomState {
   if (messages.length === 0) return state;
   const entries = messages.map((message) => entry(state, message));
   const last = messages.at(-1) as Logged;
   const position = state.position && { epoch: state.position.epoch, offset: last.offset };
-  const grown = withoutSeen({ ...state, entries: [...state.entries, ...entries], position }, messages);
+  const grown = trimmed(withoutSeen({ ...state, entries: [...state.entries, ...entries], position }, messages));
   const news = reader.reading ? [] : entries.filter(({ from }) => from !== reader.me);
   if (news.length === 0) return grown;
   const firstUnread = state.unread === 0 ? news[0]?.uid : state.firstUnread;

@@ -90,6 +90,11 @@ export class Subscriptions {
     return link?.ended === true ? undefined : link;
   }
 
+  /** All rooms that are wanted, live or not. */
+  get wanted(): readonly string[] {
+    return [...this.#rooms.keys()];
+  }
+
   has(room: string): boolean {
     return this.#rooms.has(room);
   }

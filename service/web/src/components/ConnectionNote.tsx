@@ -1,5 +1,6 @@
 /** A word about the connection, over the messages and never in their way; and the end of it, which needs an answer. */
 import type { Status } from "../events.ts";
+import { sentence } from "../names.ts";
 import type { Note } from "../notes.ts";
 
 interface ConnectionNoteProps {
@@ -12,7 +13,7 @@ export function ConnectionNote({ note, status, onSignIn }: ConnectionNoteProps) 
   if (status.phase === "stopped") {
     return (
       <div className="note" data-kind="stopped" role="alert">
-        <span>{status.why || "You are disconnected."}</span>
+        <span>{sentence(status.why || "you are disconnected")}</span>
         <button type="button" className="note-action" onClick={onSignIn}>
           Connect again
         </button>

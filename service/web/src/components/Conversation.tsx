@@ -1,6 +1,7 @@
 /** The open conversation: its head, its messages, who types, and the field to write in. */
 import type { Chat } from "../chat.ts";
 import type { Status } from "../events.ts";
+import { sentence } from "../names.ts";
 import type { Welcome } from "../protocol.ts";
 import type { RoomState } from "../room.ts";
 import { Avatar } from "./Avatar.tsx";
@@ -61,7 +62,7 @@ export function Conversation(props: ConversationProps) {
       />
       {lost ? (
         <div className="lost">
-          <span>{room.why}</span>
+          <span>{sentence(room.why)}</span>
           <button type="button" className="secondary" onClick={() => chat.show(room.id)}>
             Join again
           </button>

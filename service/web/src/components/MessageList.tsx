@@ -30,8 +30,8 @@ export function MessageList({ room, me, onOlder, onRetry, onDiscard }: MessageLi
   const [away, setAway] = useState(false);
   const first = rows[0]?.uid;
   const [shownFirst, setShownFirst] = useState(first);
-  // Rows that come in front must not move those that are being read.
-  const shift = shownFirst !== undefined && first !== shownFirst && rows.some((row) => row.uid === shownFirst);
+  // Rows that come or go in front must not move those that are being read.
+  const shift = shownFirst !== undefined && first !== undefined && first !== shownFirst;
   // Known only once it was drawn: the drawing itself is what must have been told of the shift.
   // oxlint-disable-next-line react/set-state-in-effect
   useLayoutEffect(() => setShownFirst(first), [first]);

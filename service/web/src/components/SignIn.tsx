@@ -2,7 +2,7 @@
 import { type FormEvent, useState } from "react";
 import type { Status } from "../events.ts";
 import type { Identity } from "../memory.ts";
-import { nameFault } from "../names.ts";
+import { nameFault, sentence } from "../names.ts";
 import { Mark } from "./icons.tsx";
 
 interface SignInProps {
@@ -14,11 +14,13 @@ interface SignInProps {
 }
 
 export function SignIn({ name: known, status, kind: tried = "name", onSignIn }: SignInProps) {
+  const refused = status?.phase === "stopped";
   const [name, setName] = useState(known);
   const [token, setToken] = useState("");
-  const refused = status?.phase === "stopped";
-  // A server that does not believe names wants a token.
-  const [kind, setKind] = useState(tried);
+  // A server that refuses a name does not believe names at all.
+  const wantsToken = refused && status.code === 4501 && tried === "name";
+  const [chosen, setKind] = useState<Identity["kind"]>();
+  const kind = chosen ?? (wantsToken ? "token" : tried);
   const [fault, setFault] = useState<string>();
   const busy = status !== undefined && !refused;
   const submit = (event: FormEvent) => {
@@ -28,7 +30,8 @@ export function SignIn({ name: known, status, kind: tried = "name", onSignIn }: 
     setFault(wrong);
     if (wrong === undefined) onSignIn({ kind, token: given });
   };
-  const said = fault ?? (status?.phase === "stopped" ? status.why : undefined);
+  const why = wantsToken ? "This server takes no names, only tokens. Paste the one that you were given." : refused ? status.why : "";
+  const said = fault ?? (why === "" ? undefined : sentence(why));
   return (
     <main className="sign-in">
       <form className="sign-in-card" onSubmit={submit} noValidate>

@@ -1,7 +1,7 @@
 /** What comes out as markup: text stays text, whatever somebody writes. */
 import { renderToStaticMarkup } from "react-dom/server";
 import { describe, expect, it } from "vitest";
-import { nameFault } from "../names.ts";
+import { nameFault, sentence } from "../names.ts";
 import type { Json } from "../protocol.ts";
 import { CORPUS } from "../xssCorpus.ts";
 import { hue, initials } from "./Avatar.tsx";
@@ -117,6 +117,10 @@ describe("words", () => {
     expect(["bob", "Ada Lovelace", "jean-luc picard", "😀 x"].map(initials)).toEqual(["B", "AL", "JP", "😀X"]);
     expect(hue("alice")).toBe(hue("alice"));
     for (const name of ["", "bob", "Ω"]) expect(hue(name)).toBeLessThan(12);
+  });
+
+  it("of a server become sentences", () => {
+    expect(["not now", "Done.", "élan", ""].map(sentence)).toEqual(["Not now.", "Done.", "Élan.", "."]);
   });
 
   it("about names that a server would refuse", () => {
