@@ -5,6 +5,7 @@
 mod chat;
 mod commands;
 mod conformance;
+mod control;
 mod demo;
 mod failing;
 mod metrics;
