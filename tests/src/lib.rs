@@ -2,6 +2,8 @@
 
 pub mod checker;
 pub mod client;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod eventually;
 pub mod fleet;
 pub mod frame;

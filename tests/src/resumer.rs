@@ -50,6 +50,8 @@ struct Driver {
     name: String,
     rooms: Vec<String>,
     balancer: Balancer,
+    /// The name that it asks for, where an ingress goes by it.
+    host: Option<String>,
     state: Arc<Mutex<State>>,
     commands: mpsc::Receiver<(String, Value)>,
     /// Per room, oldest first; only the first is sent.
@@ -73,12 +75,22 @@ impl Resumer {
     /// Connects as `name` to what the balancer offers, and joins these rooms from now.
     #[must_use]
     pub fn start(name: &str, rooms: &[&str], balancer: Balancer) -> Self {
+        Self::begin(name, rooms, balancer, None)
+    }
+
+    /// As [`Resumer::joined`], through an ingress that goes by the name of the host.
+    pub async fn joined_at(name: &str, rooms: &[&str], ingress: std::net::SocketAddr, host: &str) -> Self {
+        Self::begin(name, rooms, Balancer::of(ingress), Some(host.to_owned())).settled(rooms).await
+    }
+
+    fn begin(name: &str, rooms: &[&str], balancer: Balancer, host: Option<String>) -> Self {
         let (publish, commands) = mpsc::channel(COMMANDS);
         let state: Arc<Mutex<State>> = Arc::default();
         let driver = Driver {
             name: name.to_owned(),
             rooms: rooms.iter().map(|room| (*room).to_owned()).collect(),
             balancer,
+            host,
             state: Arc::clone(&state),
             commands,
             unacked: BTreeMap::new(),
@@ -91,9 +103,12 @@ impl Resumer {
 
     /// As [`Resumer::start`], and waits until the rooms are joined.
     pub async fn joined(name: &str, rooms: &[&str], balancer: Balancer) -> Self {
-        let resumer = Self::start(name, rooms, balancer);
-        eventually(SETTLE, || resumer.state.lock().at.len(), |count| *count == rooms.len()).await;
-        resumer
+        Self::start(name, rooms, balancer).settled(rooms).await
+    }
+
+    async fn settled(self, rooms: &[&str]) -> Self {
+        eventually(SETTLE, || self.state.lock().at.len(), |count| *count == rooms.len()).await;
+        self
     }
 
     /// Publishes, sooner or later, exactly once.
@@ -145,7 +160,11 @@ impl Driver {
     async fn run(mut self) {
         loop {
             let connected = match self.balancer.pick() {
-                Some(address) => Connect::to(address).user(&self.name).try_open().await.ok(),
+                Some(address) => {
+                    let connect = Connect::to(address).user(&self.name);
+                    let connect = self.host.iter().fold(connect, |connect, host| connect.header("host", host));
+                    connect.try_open().await.ok()
+                }
                 None => None,
             };
             match connected {
