@@ -9,7 +9,7 @@ mod room;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -25,6 +25,7 @@ use crate::message::{Entry, Position};
 use crate::metrics::HubMetrics;
 use crate::protocol::framing;
 use crate::protocol::limits::PAGE_MAX_BYTES;
+use crate::tracing_context;
 use attendance::Attendance;
 use outbox::{Budget, Outbox};
 use registry::Registry;
@@ -32,8 +33,12 @@ use room::{Continuity, Open, Room, Tally};
 
 /// Arrivals taken at once: what is waiting together is served together.
 const ARRIVALS_AT_ONCE: usize = 256;
-/// How often quiet rooms are compared with their logs, and empty ones counted down.
+/// How often some of the quiet rooms are compared with their logs, and empty ones counted down.
 const AUDIT_EVERY: Duration = Duration::from_secs(5);
+/// Audits in which each room has its turn once: a message that got lost on its way without any sign, and that no other
+/// one follows, is found within 20 s. Each comparison is a call to the backplane, so with many rooms this is what an idle
+/// instance costs it.
+const AUDIT_TURNS: u32 = 4;
 /// Audits without a member after which a log is unsubscribed.
 const IDLE_AUDITS: u32 = 2;
 /// Logs compared in one call.
@@ -64,6 +69,10 @@ pub struct Hub {
     auditing: AtomicBool,
     /// Something is known to be lost: the next audit must succeed.
     lagged: AtomicBool,
+    /// Rooms made so far; numbers them.
+    made: AtomicU32,
+    /// Whose turn the next audit is; stays until all of them could be compared.
+    turn: AtomicU32,
 }
 
 /// What a hub is made of.
@@ -143,6 +152,8 @@ impl Hub {
             repairing: Semaphore::new(REPAIRS_AT_ONCE),
             auditing: AtomicBool::new(false),
             lagged: AtomicBool::new(false),
+            made: AtomicU32::new(0),
+            turn: AtomicU32::new(0),
         })
     }
 
@@ -194,13 +205,16 @@ impl Hub {
         // Messages of one log that wait together become one run, whatever lies between them.
         let mut by_log: HashMap<LogName, Vec<(Position, Entry)>> = HashMap::new();
         let (mut any, mut bytes) = (false, 0);
+        // They end when all of this is in the outboxes.
+        let mut spans = Vec::new();
         while bytes < SERVED_AT_ONCE
             && let Some(arrival) = arrivals.next()
         {
             any = true;
             match arrival {
-                Arrival::Message { log, position, frame, .. } => {
+                Arrival::Message { log, position, frame, traceparent } => {
                     bytes += frame.len();
+                    spans.extend(traceparent.map(|context| tracing_context::deliver_span(log.wire_name(), &context)));
                     by_log.entry(log).or_default().push((position, Entry { offset: position.offset, frame }));
                 }
                 Arrival::Ephemeral { log, frame, kind } => {
@@ -261,7 +275,7 @@ impl Hub {
         let mut rooms = self.rooms.write();
         let room = rooms.entry(log.clone()).or_insert_with(|| {
             self.metrics.logs(log).inc();
-            Room::new(log.clone(), Arc::clone(&self.budget))
+            Room::new(log.clone(), self.made.fetch_add(1, Ordering::Relaxed), Arc::clone(&self.budget))
         });
         Arc::clone(room)
     }
@@ -409,10 +423,13 @@ impl Hub {
         });
     }
 
-    /// Compares rooms with their logs; `force` also those in traffic, because something is known to be lost. `false`: not
-    /// all could be compared. Each repair it begins is a task that lives until its room is whole.
+    /// Compares rooms with their logs: those whose turn it is, or with `force` all, also those in traffic, because
+    /// something is known to be lost. `false`: not all could be compared. Each repair it begins is a task that lives until
+    /// its room is whole.
     async fn audit(self: &Arc<Self>, force: bool) -> bool {
-        let rooms: Vec<Arc<Room>> = self.rooms.read().values().cloned().collect();
+        let turn = self.turn.load(Ordering::Relaxed);
+        let due = |room: &&Arc<Room>| force || room.number() % AUDIT_TURNS == turn;
+        let rooms: Vec<Arc<Room>> = self.rooms.read().values().filter(due).cloned().collect();
         let mut complete = true;
         for batch in rooms.chunks(AUDIT_BATCH) {
             let logs: Vec<LogName> = batch.iter().map(|room| room.log().clone()).collect();
@@ -425,6 +442,9 @@ impl Hub {
                 let continuity = room.compare(before, top, force);
                 self.mend(room, continuity, if force { "lag" } else { "audit" });
             }
+        }
+        if complete && !force {
+            self.turn.store((turn + 1) % AUDIT_TURNS, Ordering::Relaxed);
         }
         complete
     }

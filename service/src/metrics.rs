@@ -26,6 +26,8 @@ pub struct Metrics {
     pub hub: HubMetrics,
     /// What goes into and comes out of the backplane.
     pub backplane: BackplaneMetrics,
+    /// The link to Redis.
+    pub redis: RedisMetrics,
     /// What balancers are told.
     pub state: StateMetrics,
 }
@@ -115,9 +117,22 @@ pub struct BackplaneMetrics {
     /// Bytes of these logs.
     pub log_bytes: Gauge,
     /// Logs that lost their messages because all together were too large.
-    pub evicted_logs: Gauge,
-    /// Signals and hints that the embedded backplane dropped because an instance was busy.
-    pub dropped_broadcasts: Gauge,
+    pub evicted_logs: Counter,
+    /// Signals and hints that were dropped because too many waited.
+    pub dropped_broadcasts: Counter,
+}
+
+/// The link to Redis. All of it stays at zero on the embedded backplane.
+#[derive(Clone, Default)]
+pub struct RedisMetrics {
+    /// Troubles, by kind; one may have many consequences.
+    pub troubles: Family<Label, Counter>,
+    /// Connections made, by what they are for. Each one beyond the first says that there was one before.
+    pub connections: Family<Label, Counter>,
+    /// 1 while probes come through.
+    pub healthy: Gauge,
+    /// From the command to its return on the other connection.
+    pub probe: Timing,
 }
 
 impl HubMetrics {
@@ -150,6 +165,7 @@ impl Metrics {
         let edge = EdgeMetrics::default();
         let hub = HubMetrics::default();
         let backplane = BackplaneMetrics::default();
+        let redis = RedisMetrics::default();
         let state = StateMetrics::default();
 
         registry.register("sessions", "Open WebSocket connections", edge.sessions.clone());
@@ -228,10 +244,33 @@ impl Metrics {
         );
         registry.register(
             "dropped_broadcasts",
-            "Signals and hints dropped by the embedded backplane",
+            "Signals and hints dropped because too many waited",
             backplane.dropped_broadcasts.clone(),
         );
-        Self { registry: Arc::new(registry), edge, hub, backplane, state }
+        registry.register("redis_troubles", "Troubles with Redis, by kind", redis.troubles.clone());
+        registry.register(
+            "redis_connections",
+            "Connections made to Redis, by what they are for",
+            redis.connections.clone(),
+        );
+        registry.register("redis_healthy", "1 while probes come through Redis", redis.healthy.clone());
+        registry.register_with_unit(
+            "redis_probe",
+            "From a probe's command to its return on the other connection",
+            Unit::Seconds,
+            redis.probe.0.clone(),
+        );
+        // A series that is not there before its first event breaks rates and alerts.
+        for reason in ["slow", "ephemeral", "outbox_total"] {
+            drop(hub.dropped.get_or_create(&[("reason", reason)]));
+        }
+        for cause in ["open", "hole", "lag", "audit"] {
+            drop(hub.repairs.get_or_create(&[("cause", cause)]));
+        }
+        for result in ["ok", "unavailable", "outcome_unknown"] {
+            drop(backplane.published.get_or_create(&[("result", result)]));
+        }
+        Self { registry: Arc::new(registry), edge, hub, backplane, redis, state }
     }
 
     /// The OpenMetrics text.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -36,6 +37,7 @@ use crate::metrics::{BackplaneMetrics, Metrics};
 use crate::presence::Presence;
 use crate::presence::memory::MemoryPresence;
 use crate::presence::redis::RedisPresence;
+use crate::protocol::error_code::ErrorCode;
 use crate::protocol::limits::Limits;
 use crate::session::SessionRules;
 
@@ -66,6 +68,8 @@ pub struct Ports {
     pub entropy: Arc<dyn Entropy>,
     /// Whether the backplane delivers; readiness follows it. `None`: always.
     pub health: Option<Health>,
+    /// What is behind the ports counts in the same registry as the rest of the instance.
+    pub metrics: Metrics,
 }
 
 /// Why an instance cannot start.
@@ -132,6 +136,7 @@ impl Embedded {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             health: None,
+            metrics: Metrics::new(),
         }
     }
 
@@ -144,8 +149,8 @@ impl Embedded {
             let shown = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
             metrics.logs.set(shown(stats.logs as u64));
             metrics.log_bytes.set(shown(stats.bytes as u64));
-            metrics.evicted_logs.set(shown(stats.evicted_logs));
-            metrics.dropped_broadcasts.set(shown(stats.dropped_broadcasts));
+            metrics.evicted_logs.inner().store(stats.evicted_logs, Ordering::Relaxed);
+            metrics.dropped_broadcasts.inner().store(stats.dropped_broadcasts, Ordering::Relaxed);
         }
     }
 }
@@ -163,7 +168,8 @@ pub fn redis_ports(
 ) -> Result<Ports, SetUpError> {
     let retention = Retention { messages: config.history.messages, age: config.history.age };
     let shared: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
-    let (backplane, arrivals) = RedisBackplane::open(redis, retention, shared, Arc::clone(&entropy))?;
+    let metrics = Metrics::new();
+    let (backplane, arrivals) = RedisBackplane::open(redis, retention, shared, Arc::clone(&entropy), &metrics)?;
     Ok(Ports {
         presence: RedisPresence::new(&backplane),
         directory: RedisDirectory::new(&backplane),
@@ -173,6 +179,7 @@ pub fn redis_ports(
         auth,
         clock,
         entropy,
+        metrics,
     })
 }
 
@@ -221,7 +228,10 @@ impl Server {
     pub async fn bind(config: &Config, ports: Ports) -> Result<Self, StartError> {
         let server_id = ServerId::parse(&config.server_id)?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let metrics = Metrics::new();
+        let metrics = ports.metrics;
+        for code in ErrorCode::ALL {
+            drop(metrics.edge.errors.get_or_create(&[("code", code.as_str())]));
+        }
         let attendance = Attendance::new(Arc::clone(&ports.presence), Arc::clone(&ports.clock) as Arc<dyn Clock>);
         let hub = Hub::new(HubParts {
             backplane: Arc::clone(&ports.backplane),

@@ -1,7 +1,8 @@
 //! The span of one published message and its way across processes as a W3C `traceparent`.
 //!
-//! There is one span per publish and none per delivery. Where spans go is set up in `telemetry`; while they go nowhere
-//! the two functions here cost one load of an atomic each.
+//! A message has one span where it is published, one for the call that stores it, and one on each instance that hands it
+//! to members: none per member. Where spans go is set up in `telemetry`; while they go nowhere the functions here cost
+//! one load of an atomic each.
 
 use opentelemetry::{
     Context,
@@ -36,6 +37,38 @@ pub fn publish_span(room: &str, traceparent: Option<&str>) -> Span {
         let remote = TraceContextPropagator::new().extract_with_context(&Context::new(), &Received(traceparent));
         // An invalid context makes no link.
         span.add_link(remote.span().span_context().clone());
+    }
+    span
+}
+
+/// The span of one call that stores a message, within that of the publish.
+pub fn store_span(system: &'static str, operation: &'static str) -> Span {
+    tracing::trace_span!(
+        target: TRACE_TARGET,
+        "store",
+        otel.kind = "client",
+        db.system.name = system,
+        db.operation.name = operation,
+    )
+}
+
+/// The span of one message on its way from its log to the members of `room` on this instance. It belongs to the trace of
+/// the publish, whose `traceparent` came with the message; an invalid one makes it a root.
+pub fn deliver_span(room: &str, traceparent: &str) -> Span {
+    let span = tracing::trace_span!(
+        target: TRACE_TARGET,
+        parent: None,
+        "deliver",
+        otel.kind = "consumer",
+        messaging.system = "parley",
+        messaging.operation.name = "deliver",
+        messaging.operation.type = "process",
+        messaging.destination.name = room,
+    );
+    if !span.is_disabled() {
+        let remote = TraceContextPropagator::new().extract_with_context(&Context::new(), &Received(traceparent));
+        // Fails only for a span that has begun, and this one has not.
+        drop(span.set_parent(remote));
     }
     span
 }

@@ -103,10 +103,10 @@ async fn an_audit_that_fails_half_way_leaves_no_room_behind() {
     }
     odd.armed.store(true, Ordering::SeqCst);
     tasks.spawn(Arc::clone(&hub).run(arrivals));
-    // Audits come every five seconds of this paused clock.
+    // Each room has its turn every twenty seconds of this paused clock.
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     let mut waiting = members.iter().collect::<Vec<_>>();
-    for _ in 0..30 {
+    for _ in 0..60 {
         ticks.tick().await;
         waiting.retain(|(outbox, _)| {
             let mut parcels = Vec::new();

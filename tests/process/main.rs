@@ -1,35 +1,18 @@
 //! Tests of the real binary as a process: what it prints, how signals end it, what its exit codes say. What happens
 //! inside an instance is tested in `it`.
 
-use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use parley_tests::client::Connect;
 use parley_tests::eventually::eventually;
 use parley_tests::http;
+use parley_tests::process::{addresses, parley, signal};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::{Child, ChildStderr};
 
 const DEADLINE: Duration = Duration::from_secs(20);
-
-/// The binary beside this test's own folder: `target/debug/parley` for `target/debug/deps/process-…`.
-fn binary() -> PathBuf {
-    let own = std::env::current_exe().expect("a running program has a path");
-    let folder = own.parent().and_then(|deps| deps.parent()).expect("tests lie in a folder of the target folder");
-    let binary = folder.join("parley");
-    assert!(binary.is_file(), "{} is missing: build it with `cargo build -p parley-service`", binary.display());
-    binary
-}
-
-/// `parley` with these arguments and this environment alone.
-fn parley(args: &[&str], vars: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(binary());
-    command.args(args).env_clear().envs(vars.iter().copied());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    command
-}
 
 struct Output {
     status: ExitStatus,
@@ -61,27 +44,19 @@ async fn serve(more: &[&str]) -> Serving {
     let listening = async {
         loop {
             let line = lines.next_line().await.expect("it prints UTF-8").expect("it serves before it ends");
-            let event: serde_json::Value = serde_json::from_str(&line).expect("without a terminal, lines are JSON");
-            if event.to_string().contains("listening") {
-                return event;
+            serde_json::from_str::<serde_json::Value>(&line).expect("without a terminal, lines are JSON");
+            if let Some(addresses) = addresses(&line) {
+                return addresses;
             }
         }
     };
-    let event = tokio::time::timeout(DEADLINE, listening).await.expect("it listens in time");
-    let find = |name: &str| {
-        let url = [&event[name], &event["fields"][name]].into_iter().find_map(|value| value.as_str());
-        let url = url.unwrap_or_else(|| unreachable!("no `{name}` in {event}"));
-        let address = url.strip_prefix("http://").and_then(|url| url.strip_suffix('/')).expect("it is a URL");
-        address.parse().expect("it has an address")
-    };
-    Serving { address: find("url"), admin: find("admin"), child, lines }
+    let (address, admin) = tokio::time::timeout(DEADLINE, listening).await.expect("it listens in time");
+    Serving { address, admin, child, lines }
 }
 
 impl Serving {
     async fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("it runs").to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().await.expect("`kill` is there");
-        assert!(sent.success(), "the process is gone");
+        signal(self.child.id().expect("it runs"), name).await;
     }
 
     async fn ended(&mut self) -> ExitStatus {

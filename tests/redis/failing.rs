@@ -5,7 +5,7 @@ use std::time::Duration;
 use parley_service::backplane::redis::{RedisBackplane, Retention, Trouble};
 use parley_service::backplane::{Arrival, Backplane as _, PublishError, Range};
 use parley_service::clock::{Clock as _, SystemClock};
-use parley_service::ids::RoomName;
+use parley_service::ids::{Key, RetryKey, RoomName};
 use parley_service::message::{Draft, Position};
 use parley_service::presence::redis::RedisPresence;
 use parley_service::presence::{Presence as _, Roster};
@@ -47,6 +47,37 @@ async fn a_server_that_comes_back_with_its_data_starts_an_epoch_and_loses_nothin
     assert_eq!(next.offset, 6);
     assert_eq!(offsets(&since(&backplane, &room("r"), before).await), [6]);
     assert!(since(&backplane, &room("r"), Position { offset: 6, ..before }).await.lost, "the old epoch ended at 5");
+}
+
+/// A draft that may be repeated.
+fn keyed(text: &str) -> Draft {
+    Draft { key: Some(RetryKey::new(&user("u"), &Key::parse("k").unwrap())), ..draft(text) }
+}
+
+#[tokio::test]
+async fn a_repeat_after_a_restart_is_answered_and_not_stored_again_while_the_log_has_the_first() {
+    let mut redis = Redis::durable().await;
+    let (backplane, _instance) = instance(&redis).await;
+    fill(&backplane, &room("r"), 2).await;
+    let first = backplane.publish(&room("r"), &keyed("once")).await.unwrap();
+    bounce(&mut redis, &backplane).await;
+    let again = async || backplane.publish(&room("r"), &keyed("once")).await;
+    let again = eventually_fetched(DEADLINE, again, Result::is_ok).await.unwrap();
+    assert_ne!(again.position.epoch, first.position.epoch, "another process wrote the log");
+    assert_eq!((again.position.offset, again.at), (first.position.offset, first.at));
+    assert_eq!(persist(&backplane, "next").await.offset, 4);
+}
+
+#[tokio::test]
+async fn a_repeat_is_stored_again_where_the_log_has_lost_the_first() {
+    let redis = Redis::start().await;
+    let (backplane, _instance) = instance(&redis).await;
+    let first = backplane.publish(&room("r"), &keyed("once")).await.unwrap();
+    redis.ask(&["DEL", "parley:{r:r}:meta", "parley:{r:r}:log"]).await;
+    let again = backplane.publish(&room("r"), &keyed("once")).await.unwrap();
+    assert_ne!(again.position.epoch, first.position.epoch);
+    let page = since(&backplane, &room("r"), Position { offset: 0, ..again.position }).await;
+    assert_eq!(offsets(&page), [1]);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use parley_service::config::RedisConfig;
 use parley_service::entropy::SystemEntropy;
 use parley_service::ids::{LogName, RoomName, UserId};
 use parley_service::message::{Draft, Position};
+use parley_service::metrics::Metrics;
 use parley_tests::redis::{Redis, config, pass};
 
 /// How long what takes time may take.
@@ -55,7 +56,8 @@ impl Rig {
 
 /// A backplane that is not waited for.
 pub fn connect(config: &RedisConfig, retention: Retention) -> (Arc<RedisBackplane>, Arrivals) {
-    RedisBackplane::open(config, retention, SystemClock::start(), Arc::new(SystemEntropy)).unwrap()
+    let entropy = Arc::new(SystemEntropy);
+    RedisBackplane::open(config, retention, SystemClock::start(), entropy, &Metrics::new()).unwrap()
 }
 
 /// A backplane whose messages come through.

@@ -42,6 +42,7 @@ pub enum Event {
 
 /// One connection.
 pub struct Client {
+    peer: SocketAddr,
     socket: WebSocketStream<TcpStream>,
     waiting: VecDeque<Event>,
     ignored: Vec<&'static str>,
@@ -151,7 +152,7 @@ impl Connect {
         match upgraded.expect("the upgrade is answered in time") {
             Ok((socket, _)) => {
                 let (waiting, ignored, story) = (VecDeque::new(), Vec::new(), Story::of(&name));
-                Ok(Client { socket, waiting, ignored, story, next_id: 1 })
+                Ok(Client { peer: self.address, socket, waiting, ignored, story, next_id: 1 })
             }
             Err(tungstenite::Error::Http(response)) => {
                 let (parts, body) = response.into_parts();
@@ -192,6 +193,12 @@ impl Client {
         let joined = self.expect("joined").await;
         assert_eq!(joined.room(), "@me", "{}", self.story);
         self
+    }
+
+    /// The other end of the connection.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
     }
 
     /// What happened so far, for the message of an assertion.

@@ -92,7 +92,10 @@ impl NodeBuilder {
         let (clock, moves) = mpsc::channel(1);
         let stop = CancellationToken::new();
         let (stopping, stopped_clock) = (stop.clone(), self.stopped_clock);
+        // It logs and traces to where the test that starts it does.
+        let dispatch = tracing::dispatcher::get_default(Clone::clone);
         let thread = std::thread::Builder::new().name(self.config.server_id.clone()).spawn(move || {
+            let _dispatch = tracing::dispatcher::set_default(&dispatch);
             live(self, bound_in, stopping, death, moves);
             // Nobody need wait for the end.
             let _ = ended_in.send(());

@@ -4,10 +4,9 @@
 
 mod wire;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parley_service::clock::SystemClock;
@@ -19,7 +18,9 @@ use tokio::process::{Child, Command};
 
 pub use self::wire::{Answer, Wire};
 use crate::eventually::eventually_fetched;
+use crate::folder::Folder;
 use crate::node::{Node, NodeBuilder, open_auth};
+use crate::process;
 
 /// How long the server may take to start or to end.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -27,10 +28,20 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Somebody else may take the port between our looking and the server's.
 const ATTEMPTS: usize = 5;
+/// Names the program to start in place of `redis-server`, such as `valkey-server`.
+const PROGRAM: &str = "PARLEY_TESTS_REDIS_SERVER";
+
+/// The server that is started everywhere here.
+#[must_use]
+pub fn program() -> String {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where the tests choose their server")]
+    let chosen = std::env::var(PROGRAM);
+    chosen.ok().filter(|program| !program.is_empty()).unwrap_or_else(|| "redis-server".to_owned())
+}
 
 /// A running server. Dropping it kills it.
 pub struct Redis {
-    folder: PathBuf,
+    folder: Folder,
     port: u16,
     settings: Vec<String>,
     process: Option<Child>,
@@ -68,6 +79,28 @@ impl Redis {
         Self::launched(&["--sentinel"], &format!("sentinel monitor main {monitor}\n{}\n", quick.join("\n"))).await
     }
 
+    /// Starts Sentinels that decide together over a primary, which they call `main`, and waits until they know each other
+    /// and its replica.
+    ///
+    /// # Panics
+    /// They do not get there.
+    pub async fn sentinels_of(primary: &Self, count: usize) -> Vec<Self> {
+        let monitor = format!("127.0.0.1 {} {}", primary.port, count / 2 + 1);
+        let quick = ["sentinel down-after-milliseconds main 500", "sentinel failover-timeout main 3000"];
+        let file = format!("sentinel monitor main {monitor}\n{}\n", quick.join("\n"));
+        let started = (0..count).map(|_| Self::launched(&["--sentinel"], &file));
+        let sentinels = futures_util::future::join_all(started).await;
+        for sentinel in &sentinels {
+            let known = async |what| match sentinel.ask(&["SENTINEL", what, "main"]).await {
+                Answer::List(known) => known.len(),
+                _ => 0,
+            };
+            let both = async || (known("SENTINELS").await + 1, known("REPLICAS").await);
+            eventually_fetched(2 * DEADLINE, both, |known| *known == (count, 1)).await;
+        }
+        sentinels
+    }
+
     /// Starts one with these arguments of `redis-server`.
     ///
     /// # Panics
@@ -77,12 +110,9 @@ impl Redis {
     }
 
     async fn launched(settings: &[&str], file: &str) -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let name = format!("parley-redis-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).expect("the machine has a folder for temporary files");
+        let folder = Folder::new("redis");
         // A Sentinel writes what it learns into its file.
-        std::fs::write(folder.join("conf"), file).expect("the server's folder can be written to");
+        std::fs::write(folder.path().join("conf"), file).expect("the server's folder can be written to");
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let mut redis = Self { folder, port: 0, settings, process: None };
         for _ in 0..ATTEMPTS {
@@ -98,18 +128,18 @@ impl Redis {
 
     /// `false`: it ended at once.
     async fn launch(&mut self) -> bool {
-        let log = std::fs::File::options().create(true).append(true).open(self.folder.join("log"));
+        let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log"));
         let log = log.expect("the server's folder can be written to");
-        let mut process = Command::new("redis-server")
-            .arg(self.folder.join("conf"))
+        let mut process = Command::new(program())
+            .arg(self.folder.path().join("conf"))
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--dir"])
-            .arg(&self.folder)
+            .arg(self.folder.path())
             .args(&self.settings)
             .stdin(Stdio::null())
             .stdout(log)
             .kill_on_drop(true)
             .spawn()
-            .expect("redis-server is installed");
+            .unwrap_or_else(|error| panic!("`{}` cannot be started: {error}", program()));
         let answers = async {
             loop {
                 if process.try_wait().expect("a child can be asked after").is_some() {
@@ -129,8 +159,10 @@ impl Redis {
         up
     }
 
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    /// What it has said so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// The port that it listens on.
@@ -142,7 +174,7 @@ impl Redis {
     /// Its folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.path()
     }
 
     /// As `kill -9`.
@@ -168,8 +200,22 @@ impl Redis {
     /// It does not run.
     pub async fn signal(&self, signal: &str) {
         let id = self.process.as_ref().and_then(Child::id).expect("the server runs");
-        let sent = Command::new("kill").arg(format!("-{signal}")).arg(id.to_string()).status().await;
-        assert!(sent.is_ok_and(|status| status.success()), "the signal {signal} cannot be sent");
+        process::signal(id, signal).await;
+    }
+
+    /// Removes what it has written to its disk.
+    ///
+    /// # Panics
+    /// It cannot be removed.
+    pub fn wipe(&self) {
+        for entry in std::fs::read_dir(self.folder.path()).expect("the server's folder is there").flatten() {
+            let (name, path) = (entry.file_name(), entry.path());
+            if path.is_dir() {
+                std::fs::remove_dir_all(path).expect("what a server wrote can be removed");
+            } else if name != "conf" && name != "log" {
+                std::fs::remove_file(path).expect("what a server wrote can be removed");
+            }
+        }
     }
 
     /// A plain connection.
@@ -208,10 +254,9 @@ impl Redis {
 impl Drop for Redis {
     fn drop(&mut self) {
         if let Some(process) = &mut self.process {
-            // It may have ended by itself; what is left in the folder is of no use to anybody.
+            // It may have ended by itself.
             drop(process.start_kill());
         }
-        drop(std::fs::remove_dir_all(&self.folder));
     }
 }
 

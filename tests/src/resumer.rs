@@ -1,5 +1,6 @@
 //! A good client: it comes back when the connection is gone or it is told to, resumes from where it was, repeats what was
-//! not acked under the same key, and writes down all it saw for `checker.rs`. It judges nothing.
+//! not acked under the same key, and writes down all it did and saw in a
+//! `journal.rs`, for `checker.rs`. It judges nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,11 +13,13 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::checker::Seen;
-use crate::client::{Client, Connect, Event};
+use parley_service::clock::SystemClock;
+
+use crate::client::{self, Client, Connect};
 use crate::eventually::eventually;
 use crate::fleet::Balancer;
 use crate::frame::Frame;
+use crate::journal::{Event, Journal, Line};
 
 /// Pause before another attempt to connect, to join or to publish.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -28,6 +31,7 @@ const SETTLE: Duration = Duration::from_secs(30);
 /// See the module. Dropping it ends it as abruptly as a process that is killed.
 pub struct Resumer {
     name: String,
+    journal: Journal,
     state: Arc<Mutex<State>>,
     publish: mpsc::Sender<(String, Value)>,
     /// Ends the client's task when dropped.
@@ -36,9 +40,10 @@ pub struct Resumer {
 
 #[derive(Debug, Default)]
 struct State {
-    record: Vec<Seen>,
     /// Epoch and offset per room.
     at: BTreeMap<String, (String, u64)>,
+    /// How many were acked per room, and where the last one is.
+    acked: BTreeMap<String, (usize, String, u64)>,
     /// Close codes, 0 for connections that just ended.
     closes: Vec<u16>,
     /// `reconnect` frames obeyed.
@@ -52,6 +57,7 @@ struct Driver {
     balancer: Balancer,
     /// The name that it asks for, where an ingress goes by it.
     host: Option<String>,
+    journal: Journal,
     state: Arc<Mutex<State>>,
     commands: mpsc::Receiver<(String, Value)>,
     /// Per room, oldest first; only the first is sent.
@@ -75,15 +81,24 @@ impl Resumer {
     /// Connects as `name` to what the balancer offers, and joins these rooms from now.
     #[must_use]
     pub fn start(name: &str, rooms: &[&str], balancer: Balancer) -> Self {
-        Self::begin(name, rooms, balancer, None)
+        Self::noting(name, rooms, balancer, Journal::in_memory(SystemClock::start()))
     }
 
     /// As [`Resumer::joined`], through an ingress that goes by the name of the host.
     pub async fn joined_at(name: &str, rooms: &[&str], ingress: std::net::SocketAddr, host: &str) -> Self {
-        Self::begin(name, rooms, Balancer::of(ingress), Some(host.to_owned())).settled(rooms).await
+        let journal = Journal::in_memory(SystemClock::start());
+        let resumer = Self::begin(name, rooms, Balancer::of(ingress), journal, Some(host.to_owned()));
+        resumer.has_joined(rooms.len()).await;
+        resumer
     }
 
-    fn begin(name: &str, rooms: &[&str], balancer: Balancer, host: Option<String>) -> Self {
+    /// As [`Resumer::start`], with a raw log of one's own.
+    #[must_use]
+    pub fn noting(name: &str, rooms: &[&str], balancer: Balancer, journal: Journal) -> Self {
+        Self::begin(name, rooms, balancer, journal, None)
+    }
+
+    fn begin(name: &str, rooms: &[&str], balancer: Balancer, journal: Journal, host: Option<String>) -> Self {
         let (publish, commands) = mpsc::channel(COMMANDS);
         let state: Arc<Mutex<State>> = Arc::default();
         let driver = Driver {
@@ -91,6 +106,7 @@ impl Resumer {
             rooms: rooms.iter().map(|room| (*room).to_owned()).collect(),
             balancer,
             host,
+            journal: journal.clone(),
             state: Arc::clone(&state),
             commands,
             unacked: BTreeMap::new(),
@@ -98,17 +114,19 @@ impl Resumer {
         };
         let mut task = JoinSet::new();
         task.spawn(driver.run());
-        Self { name: name.to_owned(), state, publish, _task: task }
+        Self { name: name.to_owned(), journal, state, publish, _task: task }
     }
 
     /// As [`Resumer::start`], and waits until the rooms are joined.
     pub async fn joined(name: &str, rooms: &[&str], balancer: Balancer) -> Self {
-        Self::start(name, rooms, balancer).settled(rooms).await
+        let resumer = Self::start(name, rooms, balancer);
+        resumer.has_joined(rooms.len()).await;
+        resumer
     }
 
-    async fn settled(self, rooms: &[&str]) -> Self {
-        eventually(SETTLE, || self.state.lock().at.len(), |count| *count == rooms.len()).await;
-        self
+    /// Waits until so many rooms are joined.
+    pub async fn has_joined(&self, rooms: usize) {
+        eventually(SETTLE, || self.state.lock().at.len(), |count| *count == rooms).await;
     }
 
     /// Publishes, sooner or later, exactly once.
@@ -120,10 +138,28 @@ impl Resumer {
         self.publish.send((room.to_owned(), msg.into())).await.expect("the client runs");
     }
 
-    /// Its name and all it saw so far, for the checker.
+    /// Its name and all it did and saw so far, for the checker.
     #[must_use]
-    pub fn record(&self) -> (String, Vec<Seen>) {
-        (self.name.clone(), self.state.lock().record.clone())
+    pub fn record(&self) -> (String, Vec<Line>) {
+        (self.name.clone(), self.journal.lines())
+    }
+
+    /// Where it is in a room: epoch and offset. `None` before it joined.
+    #[must_use]
+    pub fn position(&self, room: &str) -> Option<(String, u64)> {
+        self.state.lock().at.get(room).cloned()
+    }
+
+    /// How many of its publishes to a room were acked, and the epoch and offset of the last one.
+    #[must_use]
+    pub fn acked_in(&self, room: &str) -> (usize, String, u64) {
+        self.state.lock().acked.get(room).cloned().unwrap_or_default()
+    }
+
+    /// Its publishes that are not acked yet.
+    #[must_use]
+    pub fn unacked(&self) -> usize {
+        self.state.lock().unacked
     }
 
     /// The last offset of a room; 0 before it joined.
@@ -169,9 +205,12 @@ impl Driver {
             };
             match connected {
                 Some(client) => {
-                    self.state.lock().record.push(Seen::Connected);
+                    self.journal.note(Event::Connected(client.peer()));
                     match self.live(client).await {
-                        End::Move => self.state.lock().moves += 1,
+                        End::Move => {
+                            self.journal.note(Event::Moved);
+                            self.state.lock().moves += 1;
+                        }
                         End::Gone => tokio::time::sleep(PAUSE).await,
                     }
                 }
@@ -189,15 +228,12 @@ impl Driver {
         loop {
             tokio::select! {
                 event = client.next_whenever() => match event {
-                    Event::Frame(frame) => self.frame(&mut client, &frame, &mut later).await,
-                    Event::Closed(code, _) => {
-                        self.state.lock().closes.push(code);
-                        return End::Gone;
+                    client::Event::Frame(frame) => {
+                        self.journal.note(Event::Received(frame.value().clone()));
+                        self.frame(&mut client, &frame, &mut later).await;
                     }
-                    Event::Gone => {
-                        self.state.lock().closes.push(0);
-                        return End::Gone;
-                    }
+                    client::Event::Closed(code, _) => return self.ended(code),
+                    client::Event::Gone => return self.ended(0),
                 },
                 Some(what) = later.next() => match what {
                     Later::Join(room) => self.join(&mut client, &room).await,
@@ -216,6 +252,17 @@ impl Driver {
         }
     }
 
+    fn ended(&self, code: u16) -> End {
+        self.journal.note(Event::Ended(code));
+        self.state.lock().closes.push(code);
+        End::Gone
+    }
+
+    async fn send(&self, client: &mut Client, frame: Value) {
+        self.journal.note(Event::Sent(frame.clone()));
+        client.send(frame).await;
+    }
+
     async fn join(&self, client: &mut Client, room: &str) {
         let at = self.state.lock().at.get(room).cloned();
         let mut join = json!({ "type": "join", "id": format!("join {room}"), "room": room });
@@ -223,12 +270,13 @@ impl Driver {
             join["since"] = json!({ "epoch": epoch, "offset": offset });
             join["id"] = json!(format!("resume {room}"));
         }
-        client.send(join).await;
+        self.send(client, join).await;
     }
 
     async fn send_next(&self, client: &mut Client, room: &str) {
         if let Some((key, msg)) = self.unacked.get(room).and_then(VecDeque::front) {
-            client.send(json!({ "type": "chat", "id": key, "room": room, "msg": msg, "key": key })).await;
+            let frame = json!({ "type": "chat", "id": key, "room": room, "msg": msg, "key": key });
+            self.send(client, frame).await;
         }
     }
 
@@ -255,28 +303,21 @@ impl Driver {
                 }
             }
             "message" => {
-                let (room, offset) = (frame.room().to_owned(), frame.offset());
-                let key = frame["key"].as_str().unwrap_or_default().to_owned();
-                let mut state = self.state.lock();
-                if let Some(at) = state.at.get_mut(&room) {
-                    at.1 = offset;
+                if let Some(at) = self.state.lock().at.get_mut(frame.room()) {
+                    at.1 = frame.offset();
                 }
-                state.record.push(Seen::Message { room, offset, key });
             }
             "gap" => {
-                let (room, epoch, offset) = (frame.room().to_owned(), frame.epoch().to_owned(), frame.offset());
-                let mut state = self.state.lock();
-                state.at.insert(room.clone(), (epoch.clone(), offset));
-                state.record.push(Seen::Gap { room, epoch, offset });
+                let position = (frame.epoch().to_owned(), frame.offset());
+                self.state.lock().at.insert(frame.room().to_owned(), position);
             }
             "ack" => {
-                let (room, epoch) = (frame.room().to_owned(), frame.epoch().to_owned());
-                let (offset, key) = (frame.offset(), frame.text("id").to_owned());
-                let queue = self.unacked.entry(room.clone()).or_default();
-                if queue.front().is_some_and(|(first, _)| *first == key) {
+                let (room, key) = (frame.room(), frame.text("id"));
+                let queue = self.unacked.entry(room.to_owned()).or_default();
+                if queue.front().is_some_and(|(first, _)| first == key) {
                     queue.pop_front();
-                    self.acked(Seen::Acked { room: room.clone(), epoch, offset, key });
-                    self.send_next(client, &room).await;
+                    self.acked(frame);
+                    self.send_next(client, room).await;
                 }
             }
             "error" => {
@@ -298,27 +339,16 @@ impl Driver {
         }
     }
 
-    fn acked(&self, seen: Seen) {
+    fn acked(&self, frame: &Frame) {
         let mut state = self.state.lock();
         state.unacked -= 1;
-        state.record.push(seen);
+        let count = state.acked.get(frame.room()).map_or(1, |acked| acked.0 + 1);
+        state.acked.insert(frame.room().to_owned(), (count, frame.epoch().to_owned(), frame.offset()));
     }
 
     fn joined(&self, frame: &Frame) -> bool {
-        let (room, epoch, offset) = (frame.room().to_owned(), frame.epoch().to_owned(), frame.offset());
-        let key = |message: &Frame| message["key"].as_str().unwrap_or_default().to_owned();
-        let mut state = self.state.lock();
-        state.at.insert(room.clone(), (epoch.clone(), offset));
-        state.record.push(Seen::Joined {
-            room,
-            epoch,
-            offset,
-            recovered: frame.is("recovered"),
-            // One that was not asked for goes on from where the client is, like a resume.
-            resumed: frame["id"].as_str().is_none_or(|id| id.starts_with("resume ")),
-            more: frame.is("more"),
-            messages: frame.messages().iter().map(|message| (message.offset(), key(message))).collect(),
-        });
+        let position = (frame.epoch().to_owned(), frame.offset());
+        self.state.lock().at.insert(frame.room().to_owned(), position);
         frame.is("more")
     }
 }

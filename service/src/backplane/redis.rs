@@ -15,6 +15,7 @@ use futures_util::stream::FuturesOrdered;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::DropGuard;
+use tracing::Instrument as _;
 
 use self::outgoing::Outgoing;
 use self::subscriber::Subscriber;
@@ -25,8 +26,10 @@ use crate::delivery::EphemeralKind;
 use crate::entropy::Entropy;
 use crate::ids::{LogName, RoomName};
 use crate::message::{Draft, Entry, Epoch, Position, Stored};
+use crate::metrics::Metrics;
 use crate::redis::{CallError, Function, Link, Payload, Reply, bytes, number, parse};
 pub use crate::redis::{Health, SetUpError, Trouble};
+use crate::tracing_context::store_span;
 
 /// How long a repeat with the same key is recognised.
 const KEY_WINDOW: Duration = Duration::from_secs(300);
@@ -71,11 +74,12 @@ impl RedisBackplane {
         retention: Retention,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
+        metrics: &Metrics,
     ) -> Result<(Arc<Self>, Arrivals), SetUpError> {
-        let (link, guard) = Link::new(config, clock, entropy)?;
+        let (link, guard) = Link::new(config, clock, entropy, metrics.redis.clone())?;
         let (sender, arrivals) = mpsc::channel(ARRIVALS_WAITING);
         let subscriber = Subscriber::start(Arc::clone(&link), sender);
-        let outgoing = Outgoing::start(Arc::clone(&link));
+        let outgoing = Outgoing::start(Arc::clone(&link), metrics.backplane.dropped_broadcasts.clone());
         link.start();
         let written = Mutex::default();
         Ok((Arc::new(Self { link, subscriber, outgoing, retention, written, guard }), arrivals))
@@ -91,12 +95,6 @@ impl RedisBackplane {
     #[must_use]
     pub fn troubles(&self, trouble: Trouble) -> u64 {
         self.link.troubles.count(trouble)
-    }
-
-    /// Frames that were dropped because too many were waiting, since the start.
-    #[must_use]
-    pub fn dropped_broadcasts(&self) -> u64 {
-        self.outgoing.dropped()
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -145,7 +143,8 @@ impl RedisBackplane {
             bytes(draft.head.clone()),
             bytes(draft.tail.clone()),
         ];
-        let answer = match link.call(Function::Publish, keys, arguments).await {
+        let stored = link.call(Function::Publish, keys, arguments).instrument(store_span("redis", "FCALL"));
+        let answer = match stored.await {
             Ok(answer) => answer.into_array(),
             Err(CallError::Late(text) | CallError::Broken(text)) => return Err(PublishError::OutcomeUnknown(text)),
             // A function that answers with an error has stored nothing: see `publish` in the library.

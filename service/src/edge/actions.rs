@@ -89,7 +89,10 @@ pub(super) async fn not_banned(services: &Services, user: &UserId) -> Result<(),
 pub(super) async fn publish(services: &Services, log: &LogName, draft: &Draft) -> Result<Stored, PublishError> {
     let span = tracing_context::publish_span(log.wire_name(), draft.traceparent.as_deref());
     let started = services.clock.now().mono;
-    let result = services.backplane.publish(log, draft).instrument(span).await;
+    // What goes along with the message is the span's own context: whoever delivers it continues this trace.
+    let traced = tracing_context::traceparent_of(&span)
+        .map(|context| Draft { traceparent: Some(context.into()), ..draft.clone() });
+    let result = services.backplane.publish(log, traced.as_ref().unwrap_or(draft)).instrument(span).await;
     let metrics = &services.metrics.backplane;
     metrics.publish.0.observe(services.clock.now().mono.since(started).as_secs_f64());
     let label = match &result {

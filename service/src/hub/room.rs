@@ -66,6 +66,8 @@ struct State {
 #[derive(Debug)]
 pub struct Room {
     log: LogName,
+    /// How many the hub made before.
+    number: u32,
     budget: Arc<Budget>,
     state: Mutex<State>,
     opening: Mutex<Opening>,
@@ -94,8 +96,12 @@ pub(super) enum Open {
 }
 
 impl Room {
-    pub(super) fn new(log: LogName, budget: Arc<Budget>) -> Arc<Self> {
-        Arc::new(Self { log, budget, state: Mutex::default(), opening: Mutex::default() })
+    pub(super) fn new(log: LogName, number: u32, budget: Arc<Budget>) -> Arc<Self> {
+        Arc::new(Self { log, number, budget, state: Mutex::default(), opening: Mutex::default() })
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.number
     }
 
     pub(super) fn log(&self) -> &LogName {

@@ -65,18 +65,28 @@ local function open(meta, log, candidate, now, keep)
     return epoch, top, earlier, tonumber(fields[6])
 end
 
+-- Whether all that follows a position was in this log or still is: the offset must have been reached in its epoch.
+local function reached(epoch, top, earlier, of, offset)
+    if of == epoch then
+        return offset <= top
+    end
+    local ended = string.match(' ' .. earlier, ' ' .. of .. ':(%d+)')
+    return ended and offset <= tonumber(ended)
+end
+
 -- KEYS meta, log, and the retry key if there is one
 -- ARGV channel, candidate, now, keep of the meta, keep of the log, keep of the key, most messages, at, trace, head, tail
 local function publish(KEYS, ARGV)
     local meta, log, retry = KEYS[1], KEYS[2], KEYS[3]
     local now, keep, at = tonumber(ARGV[3]), tonumber(ARGV[5]), ARGV[8]
-    local epoch, top, _, put_off = open(meta, log, ARGV[2], now, tonumber(ARGV[4]))
+    local epoch, top, earlier, put_off = open(meta, log, ARGV[2], now, tonumber(ARGV[4]))
     if retry then
         local first = redis.call('GET', retry)
         if first then
             local of, offset, was_at = string.match(first, '^(%x+) (%d+) (%d+)$')
-            if of == epoch then
-                return { of, offset, was_at }
+            -- Of an earlier epoch, too, if the log still has it: it is where it was.
+            if of and reached(epoch, top, earlier, of, tonumber(offset)) then
+                return { epoch, offset, was_at }
             end
         end
     end
@@ -151,15 +161,6 @@ local function collect(command, log, edge, count, bytes)
         end
         edge = '(' .. batch[#batch][1]
     end
-end
-
--- Whether all that follows a position was in this log or still is: the offset must have been reached in its epoch.
-local function reached(epoch, top, earlier, of, offset)
-    if of == epoch then
-        return offset <= top
-    end
-    local ended = string.match(' ' .. earlier, ' ' .. of .. ':(%d+)')
-    return ended and offset <= tonumber(ended)
 end
 
 -- KEYS meta, log

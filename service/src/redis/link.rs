@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::config::RedisConfig;
 use crate::entropy::Entropy;
 use crate::message::Epoch;
+use crate::metrics::RedisMetrics;
 
 /// How often a probe is sent while they come through.
 pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(2);
@@ -51,6 +52,7 @@ pub(crate) struct Link {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) health: Health,
     pub(crate) troubles: Troubles,
+    metrics: RedisMetrics,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     /// Names this life of this instance; 16 hexadecimal digits.
@@ -82,6 +84,7 @@ impl Link {
         config: &RedisConfig,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
+        metrics: RedisMetrics,
     ) -> Result<(Arc<Self>, Arc<DropGuard>), SetUpError> {
         let stop = CancellationToken::new();
         let link = Arc::new(Self {
@@ -89,7 +92,8 @@ impl Link {
             subscriptions: Connection::new(config, Role::Subscriptions)?,
             keys: Keys::new(&config.prefix),
             health: Health::default(),
-            troubles: Troubles::default(),
+            troubles: Troubles::new(&metrics.troubles),
+            metrics,
             tasks: TaskTracker::new(),
             id: format!("{:016x}", entropy.bits()).into(),
             candidates: AtomicU64::new(entropy.bits()),
@@ -249,7 +253,10 @@ impl Link {
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
                 connected = connections.recv() => match connected {
-                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => connection.is_down(false),
+                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                        connection.is_down(false);
+                        self.metrics.connections.get_or_create(&[("role", role.as_str())]).inc();
+                    }
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
             }
@@ -316,12 +323,15 @@ impl Link {
                 () = self.hurry.notified() => {}
             }
             number += 1;
+            let sent = self.clock.now().mono;
             let outcome = self.probe_once(number).await;
             let now = self.clock.now().mono;
+            self.metrics.healthy.set(i64::from(outcome.is_ok()));
             match outcome {
                 Ok(()) => {
                     pause = PROBE_EVERY;
                     heard_or_replaced = now;
+                    self.metrics.probe.0.observe(now.since(sent).as_secs_f64());
                     self.wants_replacement.store(false, Ordering::Relaxed);
                     (calm, misses) = (calm + 1, 0);
                     let healed = self.health.heard(now);

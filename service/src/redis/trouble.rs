@@ -1,7 +1,12 @@
 //! The ways in which Redis can fail us: each counted, and told in the log with what to do; then not again before a minute
 //! has passed in which every probe came through. It decides nothing.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+use crate::metrics::Label;
 
 /// A kind of trouble. The names are those of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,16 +141,22 @@ impl Trouble {
 }
 
 /// How often there was which trouble, and whether it was told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Troubles {
-    counts: [AtomicU64; Trouble::ALL.len()],
+    counts: [Counter; Trouble::ALL.len()],
     told: [AtomicBool; Trouble::ALL.len()],
 }
 
 impl Troubles {
+    /// Counts in this family, which has a series for each kind from now on.
+    pub(crate) fn new(counts: &Family<Label, Counter>) -> Self {
+        let count = |trouble: Trouble| counts.get_or_create_owned(&[("trouble", trouble.as_str())]);
+        Self { counts: Trouble::ALL.map(count), told: Default::default() }
+    }
+
     /// Counts it, and tells it unless it is known.
     pub(crate) fn note(&self, trouble: Trouble, text: &str) {
-        self.counts[trouble as usize].fetch_add(1, Ordering::Relaxed);
+        self.counts[trouble as usize].inc();
         if !self.told[trouble as usize].swap(true, Ordering::Relaxed) {
             tracing::warn!(trouble = trouble.as_str(), error = text, "redis: {}", trouble.advice());
         }
@@ -162,7 +173,7 @@ impl Troubles {
 
     /// How often since the start.
     pub(crate) fn count(&self, trouble: Trouble) -> u64 {
-        self.counts[trouble as usize].load(Ordering::Relaxed)
+        self.counts[trouble as usize].get()
     }
 }
 
@@ -193,7 +204,7 @@ mod tests {
 
     #[test]
     fn every_trouble_is_counted_for_itself() {
-        let troubles = Troubles::default();
+        let troubles = Troubles::new(&Family::default());
         for (times, trouble) in Trouble::ALL.into_iter().enumerate() {
             assert_eq!(trouble as usize, times, "{trouble:?} is not at its place in the list");
             for _ in 0..times {

@@ -2,11 +2,11 @@
 //! have a short queue of their own. When it is full, they are dropped and counted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
 
 use crate::delivery::EphemeralKind;
@@ -20,28 +20,23 @@ const AT_ONCE: usize = 256;
 /// See the module.
 pub(super) struct Outgoing {
     queue: mpsc::Sender<(String, Bytes)>,
-    dropped: AtomicU64,
+    dropped: Counter,
 }
 
 impl Outgoing {
     /// Sends what is queued for as long as the link lasts.
-    pub(super) fn start(link: Arc<Link>) -> Self {
+    pub(super) fn start(link: Arc<Link>, dropped: Counter) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING);
         let (tasks, stop) = (link.tasks.clone(), link.stop.clone());
         tasks.spawn(stop.run_until_cancelled_owned(carry(link, waiting)));
-        Self { queue, dropped: AtomicU64::new(0) }
+        Self { queue, dropped }
     }
 
     /// Queues a frame for a channel.
     pub(super) fn send(&self, channel: String, kind: EphemeralKind, frame: &[u8]) {
         if self.queue.try_send((channel, ephemeral(kind, frame))).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.dropped.inc();
         }
-    }
-
-    /// How many found no place.
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
     }
 }
 

@@ -33,7 +33,7 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let room = Room::new(LogName::Room(RoomName::parse("r").unwrap()), Budget::new(usize::MAX));
+        let room = Room::new(LogName::Room(RoomName::parse("r").unwrap()), 0, Budget::new(usize::MAX));
         let outbox = Outbox::new(1_000_000, Budget::new(usize::MAX));
         room.add(Arc::clone(&outbox), Slot(0)).unwrap();
         Self { room, outbox, tally: Tally::default() }

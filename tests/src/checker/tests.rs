@@ -1,0 +1,304 @@
+//! The checker is fed with logs of which we know what is wrong with them, and must say so.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const ALLOWED: Allowed = Allowed { loss: Loss::None, acked_per_mille: 990 };
+
+fn line(at: u64, event: Event) -> Line {
+    Line { at, event }
+}
+
+fn received(frame: Value) -> Event {
+    Event::Received(frame)
+}
+
+fn joined(offset: u64) -> Event {
+    replay("join r", "e", offset, true, &[])
+}
+
+fn resumed(epoch: &str, offset: u64, offsets: &[u64]) -> Event {
+    replay("resume r", epoch, offset, true, offsets)
+}
+
+fn replay(id: &str, epoch: &str, offset: u64, recovered: bool, offsets: &[u64]) -> Event {
+    let messages: Vec<_> = offsets.iter().map(|at| json!({ "offset": at, "key": format!("k{at}") })).collect();
+    received(json!({
+        "type": "joined", "id": id, "room": "r", "epoch": epoch, "offset": offset, "recovered": recovered,
+        "more": false, "messages": messages
+    }))
+}
+
+fn rebased(epoch: &str, offset: u64) -> Event {
+    received(json!({
+        "type": "joined", "room": "r", "epoch": epoch, "offset": offset, "recovered": true, "more": false,
+        "messages": []
+    }))
+}
+
+fn message(offset: u64) -> Event {
+    keyed(offset, &format!("k{offset}"))
+}
+
+fn keyed(offset: u64, key: &str) -> Event {
+    received(json!({ "type": "message", "room": "r", "offset": offset, "key": key }))
+}
+
+fn gap(epoch: &str, offset: u64) -> Event {
+    received(json!({ "type": "gap", "room": "r", "epoch": epoch, "offset": offset }))
+}
+
+fn connected() -> Event {
+    Event::Connected(([127, 0, 0, 1], 1).into())
+}
+
+fn sent(key: &str) -> Event {
+    Event::Sent(json!({ "type": "chat", "room": "r", "key": key }))
+}
+
+fn acked(epoch: &str, offset: u64, key: &str) -> Event {
+    received(json!({ "type": "ack", "id": key, "room": "r", "epoch": epoch, "offset": offset }))
+}
+
+fn lines(events: impl IntoIterator<Item = Event>) -> Vec<Line> {
+    (1_u64..).zip(events).map(|(at, event)| line(at * 1_000, event)).collect()
+}
+
+/// What a writer of `k1` to `k4` did, and a reader saw.
+fn report(reader: Vec<Event>) -> Report {
+    let writer = (1..=4).flat_map(|offset| [sent(&format!("k{offset}")), acked("e", offset, &format!("k{offset}"))]);
+    check(&[("writer".to_owned(), lines(writer)), ("reader".to_owned(), lines(reader))])
+}
+
+fn kinds(report: &Report) -> Vec<&'static str> {
+    let kinds = report.faults.iter().map(|fault| match fault {
+        Fault::Lost(_) => "lost",
+        Fault::Untold(_) => "untold",
+        Fault::Repeated(_) => "repeated",
+        Fault::Skipped(_) => "skipped",
+        Fault::NotJoined(_) => "not joined",
+        Fault::Differs(_) => "differs",
+        Fault::Needless(_) => "needless",
+        Fault::Vanished(_) => "vanished",
+        Fault::Refused(_) => "refused",
+        Fault::NotWhole(_) => "not whole",
+        Fault::Bunched(_) => "bunched",
+        Fault::Spared(_) => "spared",
+    });
+    let mut kinds: Vec<_> = kinds.collect();
+    kinds.dedup();
+    kinds
+}
+
+#[test]
+fn a_whole_record_is_whole() {
+    let report = report(vec![joined(0), message(1), connected(), resumed("e", 3, &[2, 3]), message(4)]);
+    assert_eq!((kinds(&report), report.gaps, report.received, report.acked), (vec![], 0, 4, 4));
+}
+
+#[test]
+fn what_was_before_the_join_is_not_missed() {
+    assert_eq!(kinds(&report(vec![joined(3), message(4)])), [""; 0]);
+}
+
+#[test]
+fn a_tail_that_never_came_is_lost() {
+    assert_eq!(kinds(&report(vec![joined(0), message(1), message(2), message(3)])), ["lost"]);
+}
+
+#[test]
+fn a_hole_is_skipped_and_lost() {
+    let report = report(vec![joined(0), message(1), message(3), message(4)]);
+    assert_eq!((kinds(&report), report.lost(), report.disordered()), (vec!["lost", "skipped"], 1, 1));
+}
+
+#[test]
+fn a_repeat_is_found_live_and_across_a_resume() {
+    let live = report(vec![joined(0), message(1), message(2), message(2), message(3), message(4)]);
+    assert_eq!((kinds(&live), live.repeated()), (vec!["repeated"], 1));
+    let again = vec![joined(0), message(1), message(2), connected(), resumed("e", 4, &[2, 3, 4])];
+    assert_eq!(kinds(&report(again)), ["repeated"]);
+}
+
+#[test]
+fn swapped_messages_are_found() {
+    let report = report(vec![joined(0), message(2), message(1), message(3), message(4)]);
+    assert_eq!((kinds(&report), report.disordered()), (vec!["skipped"], 2));
+}
+
+#[test]
+fn a_resume_that_says_less_than_it_should_is_found() {
+    let seen = vec![joined(0), message(1), connected(), resumed("e", 4, &[])];
+    assert_eq!(kinds(&report(seen)), ["lost", "skipped"]);
+}
+
+#[test]
+fn a_message_before_its_joined_is_found() {
+    assert_eq!(kinds(&report(vec![message(1)])), ["not joined"]);
+    let reconnected = vec![joined(0), message(1), connected(), message(2)];
+    assert_eq!(kinds(&report(reconnected)), ["lost", "not joined"]);
+}
+
+#[test]
+fn readers_that_saw_different_messages_are_found() {
+    let seen = vec![joined(0), keyed(1, "else"), message(2), message(3), message(4)];
+    assert_eq!(kinds(&report(seen)), ["differs"]);
+}
+
+#[test]
+fn a_key_that_was_stored_twice_is_found() {
+    let seen = vec![joined(0), message(1), message(2), message(3), message(4), keyed(5, "k1")];
+    assert_eq!(kinds(&report(seen)), ["repeated"]);
+}
+
+/// A log of `k1` to `k3` of the epoch `e`, of which `k4` and `k5` are lost, and `n4` of the epoch `f`.
+fn failed_over() -> Log {
+    let entries = [("e", 1, "k1"), ("e", 2, "k2"), ("e", 3, "k3"), ("f", 4, "n4")];
+    let entries = entries.map(|(epoch, offset, key)| (epoch.to_owned(), offset, key.to_owned())).to_vec();
+    Log { room: "r".into(), top: 4, epochs: vec![("e".into(), 3), ("f".into(), 4)], entries }
+}
+
+/// A trial whose log lost `k4` and `k5` that were acked, with this reader.
+fn trial(reader: Vec<Event>, allowed: Allowed) -> Report {
+    let writer: Vec<_> = (1..=5)
+        .flat_map(|n| [sent(&format!("k{n}")), acked("e", n, &format!("k{n}"))])
+        .chain([sent("n4"), acked("f", 4, "n4")])
+        .collect();
+    let marks = [Mark::Struck, Mark::Healed, Mark::Whole, Mark::Silent, Mark::Settled];
+    let runner = (0_u64..).zip(marks).map(|(n, mark)| line(7_500 + n, Event::Mark(mark))).collect();
+    let records =
+        [("runner".to_owned(), runner), ("writer".to_owned(), lines(writer)), ("reader".to_owned(), lines(reader))];
+    check_trial(&records, &[failed_over()], allowed)
+}
+
+const LOSES: Allowed = Allowed { loss: Loss::Must, ..ALLOWED };
+
+fn up_to(last: u64) -> Vec<Event> {
+    std::iter::once(joined(0)).chain((1..=last).map(message)).collect()
+}
+
+fn then(mut before: Vec<Event>, after: impl IntoIterator<Item = Event>) -> Vec<Event> {
+    before.extend(after);
+    before
+}
+
+#[test]
+fn whoever_saw_lost_data_is_told_and_whoever_did_not_is_not() {
+    let told = trial(then(up_to(5), [gap("f", 3), keyed(4, "n4")]), LOSES);
+    assert_eq!((kinds(&told), told.gaps, told.gap_sessions, told.lost_by_log), (vec![], 1, 1, 2));
+    let spared = trial(then(up_to(3), [rebased("f", 3), keyed(4, "n4")]), LOSES);
+    assert_eq!((kinds(&spared), spared.gaps, spared.gap_sessions), (vec![], 0, 0));
+    let resumed = trial(then(up_to(5), [connected(), replay("resume r", "f", 4, false, &[])]), LOSES);
+    assert_eq!((kinds(&resumed), resumed.gaps), (vec![], 1));
+}
+
+#[test]
+fn a_needless_gap_is_found() {
+    let report = trial(then(up_to(3), [gap("f", 3), keyed(4, "n4")]), LOSES);
+    assert_eq!(kinds(&report), ["needless"]);
+    let lost_nothing = Log {
+        epochs: vec![("e".into(), 5)],
+        entries: (1..=5).map(|n| ("e".to_owned(), n, format!("k{n}"))).collect(),
+        ..failed_over()
+    };
+    let events = then(up_to(4), [gap("e", 4), message(5)]);
+    let report = check_trial(&[("reader".to_owned(), lines(events))], &[lost_nothing], ALLOWED);
+    assert!(kinds(&report).contains(&"needless"), "{report:?}");
+}
+
+#[test]
+fn lost_data_that_nobody_was_told_of_is_found() {
+    let report = trial(then(up_to(5), [rebased("f", 5)]), LOSES);
+    assert_eq!(kinds(&report), ["lost", "untold"]);
+    assert_eq!(report.lost(), 2);
+}
+
+#[test]
+fn a_gap_covers_what_it_covers_and_no_more() {
+    let report = trial(then(up_to(5), [gap("f", 3)]), LOSES);
+    assert_eq!((kinds(&report), report.lost()), (vec!["lost"], 1));
+}
+
+#[test]
+fn an_acked_message_that_a_whole_log_does_not_have_is_found() {
+    let report = trial(then(up_to(5), [gap("f", 3), keyed(4, "n4")]), ALLOWED);
+    assert_eq!(kinds(&report), ["needless", "vanished"]);
+}
+
+#[test]
+fn a_message_that_came_again_in_another_epoch_is_a_repeat() {
+    let report = trial(then(up_to(3), [rebased("f", 3), message(3), keyed(4, "n4")]), LOSES);
+    assert_eq!(kinds(&report), ["repeated"]);
+}
+
+#[test]
+fn a_log_that_contradicts_itself_is_found() {
+    let log = Log { epochs: vec![("e".into(), 2), ("f".into(), 4)], ..failed_over() };
+    let report = check_trial(&[], &[log], ALLOWED);
+    assert!(kinds(&report).contains(&"differs"), "{report:?}");
+}
+
+#[test]
+fn publishes_that_were_refused_while_all_was_well_are_found() {
+    let mut events: Vec<_> = (1..=50).flat_map(|n| [sent(&format!("k{n}")), acked("e", n, &format!("k{n}"))]).collect();
+    let log = Log {
+        room: "r".into(),
+        top: 50,
+        epochs: vec![("e".into(), 50)],
+        entries: (1..=50).map(|n| ("e".to_owned(), n, format!("k{n}"))).collect(),
+    };
+    let marks = [Mark::Struck, Mark::Whole, Mark::Settled].map(|mark| line(10_000_000, Event::Mark(mark))).to_vec();
+    let of = |events: &[Event]| {
+        let records = [("runner".to_owned(), marks.clone()), ("writer".to_owned(), lines(events.to_vec()))];
+        check_trial(&records, std::slice::from_ref(&log), ALLOWED)
+    };
+    assert_eq!((kinds(&of(&events)), of(&events).outside), (vec![], (50, 50)));
+    events.insert(0, sent("k1"));
+    assert_eq!((kinds(&of(&events)), of(&events).outside), (vec!["refused"], (50, 49)));
+}
+
+#[test]
+fn what_never_became_whole_is_found() {
+    let report = check_trial(&[("runner".to_owned(), Vec::new())], &[], ALLOWED);
+    assert_eq!((kinds(&report), report.count(|f| matches!(f, Fault::NotWhole(_)))), (vec!["refused", "not whole"], 2));
+}
+
+#[test]
+fn a_fault_that_was_to_lose_something_and_did_not_is_found() {
+    let log = Log { epochs: vec![("e".into(), 5)], entries: vec![], ..failed_over() };
+    let report = check_trial(&[], &[log], LOSES);
+    assert!(kinds(&report).contains(&"spared"), "{report:?}");
+}
+
+#[test]
+fn delivery_is_whole_when_the_last_late_message_has_come() {
+    let second = 1_000_000;
+    let writer = vec![
+        line(second, sent("k1")),
+        line(second + 10, acked("e", 1, "k1")),
+        line(2 * second, sent("k2")),
+        line(2 * second + 10, acked("e", 2, "k2")),
+        line(9 * second, sent("k3")),
+        line(9 * second + 10, acked("e", 3, "k3")),
+    ];
+    let reader = vec![
+        line(0, joined(0)),
+        line(second + 20, message(1)),
+        line(6 * second, message(2)),
+        line(9 * second + 500_000, message(3)),
+    ];
+    let runner = vec![line(second + 500_000, Event::Mark(Mark::Struck))];
+    let records = [("runner".to_owned(), runner), ("writer".to_owned(), writer), ("reader".to_owned(), reader)];
+    assert_eq!(check(&records).whole_after, Some(Duration::from_millis(4_500)));
+}
+
+#[test]
+fn sessions_that_all_move_at_once_are_found() {
+    let moving = |apart: u64| {
+        let records: Vec<_> = (0..100).map(|n| (format!("client-{n}"), vec![line(n * apart, Event::Moved)])).collect();
+        check(&records)
+    };
+    assert_eq!((kinds(&moving(5_000)), moving(5_000).moved), (vec![], 100));
+    assert_eq!(kinds(&moving(500)), ["bunched"]);
+}

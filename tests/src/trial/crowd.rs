@@ -1,0 +1,156 @@
+//! The clients of a trial: readers in every room, publishers that do not stop for anything, idlers. All are good clients
+//! (`resumer.rs`), and all write down everything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parley_service::entropy::{Entropy as _, SeededEntropy};
+use tokio::task::JoinSet;
+
+use super::scene::Scene;
+use crate::journal::Journal;
+use crate::redis::pass;
+use crate::resumer::Resumer;
+
+/// Rooms in which things are said all the time.
+const ROOMS: usize = 3;
+/// Sessions that listen to all of them.
+const READERS: usize = 6;
+/// Sessions that publish, each to one room that it has joined.
+const PUBLISHERS: usize = 6;
+/// Time between two publishes of one publisher: at least this, and up to twice as much, in milliseconds.
+const PAUSE_MS: u64 = 100;
+/// The room of the idlers.
+const QUIET: &str = "quiet";
+/// Pause between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// See the module. Dropping it ends all of them at once.
+pub(super) struct Crowd {
+    clients: Vec<Client>,
+    publishers: Vec<(String, Arc<Resumer>)>,
+    publishing: JoinSet<()>,
+}
+
+struct Client {
+    rooms: Vec<String>,
+    resumer: Arc<Resumer>,
+}
+
+impl Crowd {
+    /// Starts them, and waits until all have joined.
+    pub(super) async fn gather(scene: &Scene) -> anyhow::Result<Self> {
+        let mut crowd = Self { clients: Vec::new(), publishers: Vec::new(), publishing: JoinSet::new() };
+        let rooms: Vec<_> = (0..ROOMS).map(|number| format!("room-{number}")).collect();
+        for number in 0..READERS {
+            crowd.client(scene, &format!("reader-{number}"), &rooms)?;
+        }
+        for number in 0..PUBLISHERS {
+            crowd.publisher(scene, &format!("publisher-{number}"), &rooms[number % ROOMS])?;
+        }
+        for number in 0..scene.fault.idlers() {
+            crowd.client(scene, &format!("idler-{number}"), &[QUIET.to_owned()])?;
+        }
+        if scene.fault.idlers() > 0 {
+            crowd.publisher(scene, "calm-publisher", QUIET)?;
+        }
+        for client in &crowd.clients {
+            client.resumer.has_joined(client.rooms.len()).await;
+        }
+        for (room, resumer) in crowd.publishers.clone() {
+            let pace = if room == QUIET { 10 * PAUSE_MS } else { PAUSE_MS };
+            crowd.publishing.spawn(publish(room, resumer, SeededEntropy::new(scene.bits()), pace));
+        }
+        Ok(crowd)
+    }
+
+    fn client(&mut self, scene: &Scene, name: &str, rooms: &[String]) -> anyhow::Result<Arc<Resumer>> {
+        let journal = Journal::in_file(Arc::clone(&scene.clock), &scene.folder.join(format!("client-{name}.jsonl")))?;
+        let names: Vec<_> = rooms.iter().map(String::as_str).collect();
+        let resumer = Arc::new(Resumer::noting(name, &names, scene.balancer.clone(), journal));
+        self.clients.push(Client { rooms: rooms.to_vec(), resumer: Arc::clone(&resumer) });
+        Ok(resumer)
+    }
+
+    fn publisher(&mut self, scene: &Scene, name: &str, room: &str) -> anyhow::Result<()> {
+        let resumer = self.client(scene, name, &[room.to_owned()])?;
+        self.publishers.push((room.to_owned(), resumer));
+        Ok(())
+    }
+
+    pub(super) fn rooms(&self) -> Vec<String> {
+        let mut rooms: Vec<_> = self.publishers.iter().map(|(room, _)| room.clone()).collect();
+        rooms.sort_unstable();
+        rooms.dedup();
+        rooms
+    }
+
+    /// Waits until in every room several publishes that were sent from now on have reached every member. `false`: not in
+    /// time.
+    pub(super) async fn is_whole(&self, within: Duration) -> bool {
+        let before: Vec<_> = self.publishers.iter().map(|(room, one)| one.acked_in(room).0 + one.unacked()).collect();
+        let whole = async {
+            loop {
+                let acked = self.publishers.iter().zip(&before);
+                let mut acked = acked.map(|((room, one), before)| one.unacked() <= 2 && one.acked_in(room).0 > *before);
+                if acked.all(|acked| acked) && self.rooms().iter().all(|room| self.has_last_ack(room)) {
+                    return;
+                }
+                pass(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(within, whole).await.is_ok()
+    }
+
+    /// Whether all members of a room have what was acked last there.
+    fn has_last_ack(&self, room: &str) -> bool {
+        let acks = self.publishers.iter().filter(|(of, _)| of == room).map(|(_, one)| one.acked_in(room));
+        let Some((_, epoch, offset)) = acks.max_by_key(|(_, _, offset)| *offset) else { return true };
+        self.members(room).all(|one| one.position(room).is_some_and(|(of, at)| of == epoch && at >= offset))
+    }
+
+    fn members(&self, room: &str) -> impl Iterator<Item = &Resumer> {
+        let clients = self.clients.iter().filter(move |client| client.rooms.iter().any(|of| of == room));
+        clients.map(|client| &*client.resumer)
+    }
+
+    /// Says nothing new from now on, and waits until all is acked that was said. `false`: not in time.
+    pub(super) async fn falls_silent(&mut self, within: Duration) -> bool {
+        self.publishing.shutdown().await;
+        let acked = async {
+            while self.publishers.iter().any(|(_, one)| one.unacked() > 0) {
+                pass(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(within, acked).await.is_ok()
+    }
+
+    /// Waits until all members are at the ends of all logs. `false`: not in time.
+    pub(super) async fn settles(&self, scene: &Scene, within: Duration) -> bool {
+        let rooms = self.rooms();
+        let settled = async {
+            loop {
+                if let Some(logs) = scene.logs(&rooms).await {
+                    let at_end = |log: &crate::journal::Log| {
+                        let end = log.epochs.last().map(|(epoch, _)| (epoch.clone(), log.top));
+                        self.members(&log.room).all(|one| one.position(&log.room) == end)
+                    };
+                    if logs.iter().all(at_end) {
+                        return;
+                    }
+                }
+                pass(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(within, settled).await.is_ok()
+    }
+}
+
+/// Publishes for ever.
+async fn publish(room: String, resumer: Arc<Resumer>, dice: Arc<SeededEntropy>, pace_ms: u64) {
+    for number in 0_u64.. {
+        let padding = "x".repeat(usize::try_from(dice.bits() % 200).unwrap_or_default());
+        resumer.publish(&room, format!("{number} {padding}")).await;
+        pass(Duration::from_millis(pace_ms + dice.bits() % (pace_ms + 1))).await;
+    }
+}

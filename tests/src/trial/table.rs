@@ -1,0 +1,155 @@
+//! What came of the trials, as a table for people. It judges nothing.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::fault::Fault;
+use crate::checker::Report;
+
+/// One trial.
+#[derive(Debug)]
+pub struct Row {
+    /// What happened.
+    pub fault: Fault,
+    /// When, and to whom.
+    pub seed: u64,
+    /// What the checker made of it. The error says why there is nothing to check.
+    pub result: Result<Report, String>,
+}
+
+impl Row {
+    /// Whether every promise was kept.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.result.as_ref().is_ok_and(|report| report.faults.is_empty())
+    }
+
+    /// For a terminal: one line, and one for each of the first broken promises.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut line = format!("{:<22} seed {:<4} ", self.fault.as_str(), self.seed);
+        match &self.result {
+            Ok(report) => {
+                line.push_str(&cells(report).join("  "));
+                for fault in report.faults.iter().take(12) {
+                    let _ = write!(line, "\n    {fault:?}");
+                }
+            }
+            Err(error) => line.push_str(error),
+        }
+        line
+    }
+}
+
+/// Headings of [`cells`].
+const HEADINGS: [&str; 10] = [
+    "attempted",
+    "acked",
+    "acked outside the fault",
+    "received",
+    "acked, lost by the log",
+    "lost without a gap",
+    "repeated",
+    "out of order",
+    "gaps told (sessions)",
+    "whole again after",
+];
+
+fn cells(report: &Report) -> [String; 10] {
+    let (outside, acked) = report.outside;
+    [
+        report.attempted.to_string(),
+        report.acked.to_string(),
+        format!("{acked}/{outside}"),
+        report.received.to_string(),
+        report.lost_by_log.to_string(),
+        report.lost().to_string(),
+        report.repeated().to_string(),
+        report.disordered().to_string(),
+        format!("{} ({})", report.gaps, report.gap_sessions),
+        report.whole_after.map_or("–".to_owned(), seconds),
+    ]
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+fn markdown_row(cells: &[String]) -> String {
+    format!("| {} |\n", cells.join(" | "))
+}
+
+/// The whole document.
+#[must_use]
+pub fn document(rows: &[Row], command: &str, server: &str) -> String {
+    let mut text = format!("{HEAD}\nMade by `{command}` on {server}:\n\n");
+    let mut headings = vec!["fault".to_owned(), "seed".to_owned()];
+    headings.extend(HEADINGS.map(str::to_owned));
+    text.push_str(&markdown_row(&headings));
+    text.push_str(&markdown_row(&vec!["---".to_owned(); headings.len()]));
+    for row in rows {
+        let mut all = vec![row.fault.as_str().to_owned(), row.seed.to_string()];
+        match &row.result {
+            Ok(report) => all.extend(cells(report)),
+            Err(error) => all.push(error.clone()),
+        }
+        text.push_str(&markdown_row(&all));
+    }
+    let (good, all) = (rows.iter().filter(|row| row.is_good()).count(), rows.len());
+    let _ = writeln!(text, "\n{good} of {all} trials kept every promise.\n\n## The faults\n");
+    text.push_str("| fault | what is done | the log |\n| --- | --- | --- |\n");
+    for fault in Fault::ALL.iter().filter(|fault| rows.iter().any(|row| row.fault == **fault)) {
+        let log = match fault.allowed().loss {
+            crate::checker::Loss::None => "keeps everything: no gap may be told",
+            crate::checker::Loss::May => "may lose what was accepted last",
+            crate::checker::Loss::Must => "loses acked messages: whoever saw one is told of a gap, and nobody else",
+        };
+        let _ = writeln!(text, "| {} | {} | {log} |", fault.as_str(), fault.what());
+    }
+    text
+}
+
+const HEAD: &str = "\
+# Reliability over Redis
+
+What happens to messages when instances, connections and Redis fail: each fault was tried with several seeds, on real
+processes. A trial is two or three instances over a Redis of their own, each instance behind a proxy that can fail as
+networks do; six readers in three rooms and six publishers, who come back, resume and repeat with the same key as a good
+client does, and who write down every frame. The seed decides when the fault strikes, whom, and for how long. Afterwards a
+checker that was not there reads the raw logs, and what Redis holds, and judges:
+
+- **lost without a gap**: a message that the log has and a reader should have, and has not; or a reader that saw what the
+  log lost, and was not told. Must be 0.
+- **repeated**: an offset that came twice to a reader, or a key that is stored twice. Must be 0.
+- **out of order**: an offset that did not follow the one before. Must be 0.
+- **gaps told (sessions)**: must be 0 where the log kept everything; elsewhere, each to a reader that had seen lost data.
+- **acked outside the fault**: publishes sent before the strike, or after a message in every room had reached every member
+  again, that were acked at the first attempt. At least 99 % must be.
+- **acked, lost by the log**: acked messages that Redis itself lost. Parley can only tell, not prevent; set
+  `min-replicas-to-write`, or `appendfsync always`, to have fewer.
+- **whole again after**: from the strike until no publish and no delivery took longer than 1 s any more.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_has_a_line_for_every_trial_and_says_how_many_were_good() {
+        let good = Row { fault: Fault::Cut, seed: 3, result: Ok(Report { attempted: 7, ..Report::default() }) };
+        let bad = Row { fault: Fault::Held, seed: 4, result: Err("it did not start".to_owned()) };
+        let text = document(&[good, bad], "tests/run", "a server");
+        assert!(text.contains("| cut | 3 | 7 | 0 | 0/0 | 0 | 0 | 0 | 0 | 0 | 0 (0) | – |"), "{text}");
+        assert!(text.contains("| held | 4 | it did not start |"), "{text}");
+        assert!(text.contains("1 of 2 trials kept every promise"), "{text}");
+        assert!(!text.contains("flushed"), "faults that were not tried are not described");
+    }
+
+    #[test]
+    fn faults_have_names_of_their_own() {
+        for fault in Fault::ALL {
+            assert_eq!(Fault::parse(fault.as_str()), Ok(fault));
+        }
+        assert!(Fault::parse("nonsense").is_err_and(|error| error.contains("black-hole-up")));
+    }
+}
