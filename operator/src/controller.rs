@@ -125,7 +125,7 @@ async fn observe(cluster: &ChatCluster, applied: &Applied, context: &Context, no
     let namespace = cluster.namespace().unwrap_or_default();
     let mut observed = status::observe(&context.children, &namespace, &names, generations);
     let uid = cluster.uid().unwrap_or_default();
-    observed.connections = context.census.count(&uid, &observed.addresses, now).await;
+    observed.count = context.census.count(&uid, &observed.addresses, now).await;
     observed
 }
 

@@ -1,7 +1,7 @@
-//! Counts open sessions: asks each instance for its metrics, at most every 30 seconds per ChatCluster. Instances that do
-//! not answer are left out. It never asks the API server.
+//! Asks each instance for its metrics, at most every 30 seconds per ChatCluster: how many sessions are open, and what
+//! trouble it has with Redis. Instances that do not answer are left out. It never asks the API server.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -25,12 +25,23 @@ const MOST_BYTES: usize = 1 << 20;
 /// The admin port of an instance.
 const PORT: u16 = 8090;
 /// The gauge with the open sessions.
-const GAUGE: &str = "parley_sessions ";
+const SESSIONS: &str = "parley_sessions ";
+/// The counters of trouble with Redis.
+const TROUBLES: &str = "parley_redis_troubles_total{kind=\"";
 
 /// See the module.
 pub struct Census {
     http: Client<HttpConnector, Empty<Bytes>>,
-    last: Mutex<HashMap<String, (Timestamp, Option<i64>)>>,
+    last: Mutex<HashMap<String, (Timestamp, Count)>>,
+}
+
+/// What the instances of a ChatCluster told.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Count {
+    /// Open sessions, to two digits; nothing if no instance answered.
+    pub sessions: Option<i64>,
+    /// The kinds of trouble with Redis that they had since they started.
+    pub troubles: BTreeSet<String>,
 }
 
 impl Default for Census {
@@ -43,29 +54,31 @@ impl Default for Census {
 }
 
 impl Census {
-    /// Open sessions of the ChatCluster `uid`, to two digits; nothing if no instance answers.
-    pub async fn count(&self, uid: &str, instances: &[IpAddr], now: Timestamp) -> Option<i64> {
+    /// What the instances of the ChatCluster `uid` tell.
+    pub async fn count(&self, uid: &str, instances: &[IpAddr], now: Timestamp) -> Count {
         if instances.is_empty() {
             self.last.lock().remove(uid);
-            return None;
+            return Count::default();
         }
         let interval = SignedDuration::try_from(INTERVAL).unwrap_or(SignedDuration::MAX);
         if let Some((then, count)) = self.last.lock().get(uid)
             && now.duration_since(*then) < interval
         {
-            return *count;
+            return count.clone();
         }
         let mut asked: FuturesUnordered<_> = instances.iter().map(|address| self.ask(*address)).collect();
-        let mut sum = None;
+        let mut count = Count::default();
         while let Some(answer) = asked.next().await {
-            sum = answer.map(|sessions| sum.unwrap_or(0) + sessions).or(sum);
+            let Some(metrics) = answer else { continue };
+            count.sessions = sessions(&metrics).map(|more| count.sessions.unwrap_or(0) + more).or(count.sessions);
+            count.troubles.extend(troubles(&metrics));
         }
-        let count = sum.map(two_digits);
-        self.last.lock().insert(uid.to_owned(), (now, count));
+        count.sessions = count.sessions.map(two_digits);
+        self.last.lock().insert(uid.to_owned(), (now, count.clone()));
         count
     }
 
-    async fn ask(&self, address: IpAddr) -> Option<i64> {
+    async fn ask(&self, address: IpAddr) -> Option<String> {
         let host = match address {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("[{address}]"),
@@ -74,14 +87,21 @@ impl Census {
         let answer = async {
             let response = self.http.get(uri).await.ok()?;
             let body = Limited::new(response.into_body(), MOST_BYTES).collect().await.ok()?.to_bytes();
-            sessions(std::str::from_utf8(&body).ok()?)
+            String::from_utf8(body.into()).ok()
         };
         tokio::time::timeout(DEADLINE, answer).await.ok().flatten()
     }
 }
 
 fn sessions(metrics: &str) -> Option<i64> {
-    metrics.lines().find_map(|line| line.strip_prefix(GAUGE))?.trim().parse().ok()
+    metrics.lines().find_map(|line| line.strip_prefix(SESSIONS))?.trim().parse().ok()
+}
+
+fn troubles(metrics: &str) -> impl Iterator<Item = String> {
+    metrics.lines().filter_map(|line| {
+        let (kind, count) = line.strip_prefix(TROUBLES)?.split_once("\"}")?;
+        (count.trim() != "0").then(|| kind.to_owned())
+    })
 }
 
 /// Rounded down, so that the status does not change with every client: 7, 42, 120, 3500.
@@ -107,5 +127,12 @@ mod tests {
         let metrics = "# TYPE parley_sessions gauge\nparley_sessions_x 9\nparley_sessions 12\nparley_rooms 3\n";
         assert_eq!(sessions(metrics), Some(12));
         assert_eq!(sessions("parley_rooms 3\n"), None);
+    }
+
+    #[test]
+    fn only_troubles_that_happened_are_told() {
+        let line = |kind: &str, count: u32| format!("parley_redis_troubles_total{{kind=\"{kind}\"}} {count}\n");
+        let metrics = line("slow", 0) + &line("password", 3) + &line("unreachable", 12);
+        assert_eq!(troubles(&metrics).collect::<Vec<_>>(), ["password", "unreachable"]);
     }
 }

@@ -103,7 +103,7 @@ pub fn status(cluster: &ChatCluster, last: ChatClusterStatus, facts: Facts<'_>, 
         replicas: facts.observed.instances,
         ready_replicas: facts.observed.ready,
         draining_replicas: facts.observed.draining,
-        connections: facts.observed.connections,
+        connections: facts.observed.count.sessions,
         selector: Some(selector.join(",")),
         url: match validated {
             Some(validated) => validated.ingress.as_ref().map(super::validate::ValidatedIngress::url),

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 
+use super::super::census::Count;
 use super::super::children::Children;
 use crate::names::{COMPONENT_LABEL, Component, Names};
 
@@ -26,8 +27,8 @@ pub struct Observed {
     pub valkey_ready: bool,
     /// What the autoscaler says; nothing before it looked.
     pub autoscaler: Option<Result<(), String>>,
-    /// Open sessions.
-    pub connections: Option<i64>,
+    /// What the instances tell of themselves.
+    pub count: Count,
     /// Where the instances can be asked.
     pub addresses: Vec<IpAddr>,
 }

@@ -20,13 +20,14 @@ pub(super) fn of(facts: Facts<'_>) -> Verdict {
         Backplane::External { .. } if observed.instances == 0 => {
             Verdict::unknown("NoInstances", "no instance runs that could tell")
         }
-        Backplane::External { .. } => Verdict::no(
-            "Unreachable",
-            format!(
-                "no instance can deliver through it; `kubectl logs deployment/{} -n {}` says why",
-                cluster.names.chat(),
-                cluster.namespace
-            ),
-        ),
+        Backplane::External { .. } => {
+            let troubles: Vec<_> = observed.count.troubles.iter().map(String::as_str).collect();
+            let seen = if troubles.is_empty() { String::new() } else { format!(", they met: {}", troubles.join(", ")) };
+            let (name, namespace) = (cluster.names.chat(), &cluster.namespace);
+            let message = format!(
+                "no instance can deliver through it{seen}; `kubectl logs deployment/{name} -n {namespace}` says more"
+            );
+            Verdict::no("Unreachable", message)
+        }
     }
 }

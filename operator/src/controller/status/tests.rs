@@ -1,6 +1,7 @@
 //! Every condition in every state, as one line of type, status and reason each.
 
 use super::super::apply::Applied;
+use super::super::census::Count;
 use super::super::fixtures::{cluster, try_validated, validated};
 use super::*;
 
@@ -92,6 +93,11 @@ fn an_external_server_is_judged_by_the_instances() {
     assert_eq!(applied(spec, &done(2))[3], "RedisReady True Reachable");
     assert_eq!(applied(spec, &Observed { ready: 0, ..done(2) })[3], "RedisReady False Unreachable");
     assert_eq!(applied(spec, &done(0))[3], "RedisReady Unknown NoInstances");
+    let troubles = ["password".to_owned()].into();
+    let refused = Observed { ready: 0, count: Count { sessions: Some(0), troubles }, ..done(2) };
+    let validated = validated(spec, &[("r/url", "redis://host")]);
+    let status = told(spec, Outcome::Applied(&validated, &Applied::default()), &refused);
+    assert!(status.conditions[3].message.contains("they met: password;"), "{}", status.conditions[3].message);
     let starting = Observed { valkey_ready: false, ..done(2) };
     assert_eq!(applied(MANAGED, &starting)[3], "RedisReady False Starting");
 }
@@ -138,7 +144,7 @@ fn the_rest_of_the_status() {
     let spec = "{ auth: { open: {} }, redis: { managed: {} }, exposure: { ingress: { host: a.b } } }";
     let validated = validated(spec, &[]);
     let outcome = Outcome::Applied(&validated, &Applied::default());
-    let observed = Observed { draining: 1, connections: Some(120), ..done(3) };
+    let observed = Observed { draining: 1, count: Count { sessions: Some(120), ..Count::default() }, ..done(3) };
     let status = told(spec, outcome, &observed);
     let rest = ChatClusterStatus { conditions: vec![], ..status };
     let expected = ChatClusterStatus {
