@@ -9,9 +9,8 @@ async fn deletion_leaves_nothing_but_the_volume() {
     space.apply(&space.chat("replicas: 1, redis: { managed: { storage: { size: 64Mi } } }")).await;
     space.ready().await;
     space.kubectl(&["delete", "chat/demo", "--cascade=foreground", "--timeout=120s"]).await;
-    let empty = |list: &Value| list["items"].as_array().is_some_and(Vec::is_empty);
     for kinds in ["deploy,sts,rs,pods", "svc,ingress,pdb,hpa,networkpolicy", "secrets"] {
-        space.until(kinds, empty).await;
+        space.until(kinds, Value::is_null).await;
     }
     let maps = space.get("configmaps").await;
     let names: Vec<_> =

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::client::{Client, Connect};
+use crate::client::{Client, Connect, Event};
 
 /// The operator's own namespace.
 pub const OPERATOR: &str = "parley-system";
@@ -155,14 +155,17 @@ impl Space {
         self.until("chat/demo", |chat| condition(chat, "Progressing")["status"] == "False").await;
     }
 
-    /// Connects as a user through the ingress, as soon as it lets in.
+    /// Connects as a user through the ingress, as soon as somebody behind it welcomes.
     pub async fn open(&self, user: &str) -> Client {
         let opening = async {
             loop {
-                match self.connect(user).try_open().await {
-                    Ok(client) => return client.welcomed().await.ignoring_presence(),
-                    Err(_) => tokio::time::sleep(PAUSE).await,
+                if let Ok(mut client) = self.connect(user).try_open().await
+                    && matches!(client.next_whenever().await, Event::Frame(frame) if frame.kind() == "welcome")
+                {
+                    client.expect("joined").await;
+                    return client.ignoring_presence();
                 }
+                tokio::time::sleep(PAUSE).await;
             }
         };
         tokio::time::timeout(DEADLINE, opening).await.expect("the ingress lets in")

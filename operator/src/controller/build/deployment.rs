@@ -77,6 +77,7 @@ fn template(cluster: &ValidatedCluster, settings: &ConfigMap) -> PodTemplateSpec
             termination_grace_period_seconds: Some(i64::from(
                 PRE_STOP_SECONDS + cluster.drain_seconds + AFTER_DRAIN_SECONDS,
             )),
+            affinity: Some(pod::apart(&cluster.names.selector(Component::Chat))),
             topology_spread_constraints: Some(pod::spread(&cluster.names.selector(Component::Chat))),
             containers: vec![container(cluster)],
             volumes: volume(cluster).map(|volume| vec![volume]),

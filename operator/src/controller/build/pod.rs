@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, PodSecurityContext, ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint,
+    Affinity, Capabilities, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, ResourceRequirements, SeccompProfile,
+    SecurityContext, TopologySpreadConstraint, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::crd::Amounts;
+
+/// Tells the revisions of a Deployment apart.
+const REVISION: &str = "pod-template-hash";
 
 /// For a pod that runs as this user and group, and whose volumes belong to it.
 pub(super) fn security(user: i64) -> PodSecurityContext {
@@ -34,18 +38,39 @@ pub(super) fn container_security() -> SecurityContext {
     }
 }
 
-/// Over nodes and zones as evenly as there is room, revision by revision, so that a rollout does not end lopsided.
+/// Over nodes as evenly as there is room, revision by revision, so that a rollout does not end lopsided.
 pub(super) fn spread(selector: &BTreeMap<String, String>) -> Vec<TopologySpreadConstraint> {
-    ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
-        .map(|key| TopologySpreadConstraint {
-            max_skew: 1,
-            topology_key: key.to_owned(),
-            when_unsatisfiable: "ScheduleAnyway".to_owned(),
-            label_selector: Some(LabelSelector { match_labels: Some(selector.clone()), ..LabelSelector::default() }),
-            match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
-            ..TopologySpreadConstraint::default()
-        })
-        .into()
+    vec![TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(selecting(selector)),
+        match_label_keys: Some(vec![REVISION.to_owned()]),
+        ..TopologySpreadConstraint::default()
+    }]
+}
+
+/// In different zones, where there are zones. Not as another constraint of the spread: that would be void, together with
+/// the one over nodes, on every node without a zone.
+pub(super) fn apart(selector: &BTreeMap<String, String>) -> Affinity {
+    let term = PodAffinityTerm {
+        topology_key: "topology.kubernetes.io/zone".to_owned(),
+        label_selector: Some(selecting(selector)),
+        match_label_keys: Some(vec![REVISION.to_owned()]),
+        ..PodAffinityTerm::default()
+    };
+    let preferred = vec![WeightedPodAffinityTerm { weight: 100, pod_affinity_term: term }];
+    Affinity {
+        pod_anti_affinity: Some(PodAntiAffinity {
+            preferred_during_scheduling_ignored_during_execution: Some(preferred),
+            ..PodAntiAffinity::default()
+        }),
+        ..Affinity::default()
+    }
+}
+
+fn selecting(selector: &BTreeMap<String, String>) -> LabelSelector {
+    LabelSelector { match_labels: Some(selector.clone()), ..LabelSelector::default() }
 }
 
 pub(super) fn requirements(requests: &Amounts, limits: &Amounts) -> ResourceRequirements {

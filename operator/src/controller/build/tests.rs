@@ -91,6 +91,14 @@ fn every_pod_is_as_restricted_as_the_standard_asks() {
 }
 
 #[test]
+fn one_constraint_only_spreads_the_pods() {
+    // A second one with a key that nodes lack would make the scheduler forget the first.
+    let constraints = pods(&full())[0].topology_spread_constraints.clone().unwrap();
+    let keys: Vec<_> = constraints.iter().map(|constraint| constraint.topology_key.as_str()).collect();
+    assert_eq!(keys, ["kubernetes.io/hostname"]);
+}
+
+#[test]
 fn a_pod_lives_longer_than_its_drain() {
     let spec = "{ auth: { open: {} }, drain: { seconds: 100 } }";
     let resources = build(&validated(spec, &[]), &surroundings());
