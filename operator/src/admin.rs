@@ -8,6 +8,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
@@ -30,8 +32,15 @@ impl Admin {
         self.ready.store(true, Ordering::Relaxed);
     }
 
-    /// All routes.
-    pub fn router(self) -> Router {
+    /// Answers until `stop`.
+    ///
+    /// # Errors
+    /// The listener broke.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
+        axum::serve(listener, self.router()).with_graceful_shutdown(stop.cancelled_owned()).await
+    }
+
+    fn router(self) -> Router {
         Router::new()
             .route("/livez", get(async || "ok\n"))
             .route("/readyz", get(ready))

@@ -45,8 +45,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
     tracing::info!(address = %settings.listen, "probes and metrics");
     let mut servers = JoinSet::new();
-    let (router, stopped) = (admin.clone().router(), stop.clone().cancelled_owned());
-    servers.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
+    servers.spawn(admin.clone().serve(listener, stop.clone()));
 
     let config = Config::infer().await.context("no kubeconfig, and not inside a cluster")?;
     let client = client::connect(config, metrics.clone())?;
