@@ -80,8 +80,6 @@ pub async fn reconcile(
     if cluster.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    // What is not known yet would be looked up one by one.
-    context.children.ready().await;
     let began = clock::now();
     // On the heap, because all children and all their writes are in it.
     let result = Box::pin(five_steps(cluster, &context, began)).await;

@@ -6,6 +6,7 @@ mod actions;
 pub mod admin;
 pub mod admission;
 pub mod api;
+mod assets;
 pub mod connection;
 mod ops;
 pub mod outage;

@@ -52,7 +52,9 @@ const SERVICE: Package = Package {
         ("hub", 6),
         ("telemetry", 7),
         ("edge", 8),
+        ("balance", 8),
         ("server", 9),
+        ("demo", 9),
         ("main", 10),
     ],
     exceptions: &[Exception { from: "message", to: "ids", why: "a message carries names" }],
@@ -89,6 +91,7 @@ const CONFINED: &[Confined] = &[
     Confined { what: &["fred"], homes: &["redis*"], why: "the rest knows the ports, not Redis" },
     Confined { what: &["crate", "redis"], homes: &["redis*"], why: "the rest knows the ports, not Redis" },
     Confined { what: &["axum"], homes: &["edge", "server", "admin"], why: "HTTP ends at the edge" },
+    Confined { what: &["tokio_tungstenite"], homes: &["demo"], why: "only the demo is a client" },
     Confined { what: &["tungstenite"], homes: &["edge"], why: "WebSocket frames end at the edge" },
     Confined {
         what: &["std", "env"],

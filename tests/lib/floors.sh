@@ -29,16 +29,29 @@ count_tests() {
         }' "$logs/$stage.log"
 }
 
+# The same for tests of the web client, from the report of vitest that is named after its target.
+count_vitest() {
+    local report
+    for report in "$logs/$stage".*.json; do
+        node -e '
+            const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = require(process.argv[1]);
+            const target = process.argv[1].split(".").at(-2);
+            console.log(target, numPassedTests, numFailedTests, numPendingTests + numTodoTests);
+        ' "$report"
+    done
+}
+
 # The floor of the target $1; empty if it has none.
 floor_of() { awk -v stage="$stage" -v name="$1" '$1 == stage && $2 == name { print $3 }' tests/floors; }
 
-# Fails if the number of tests that ran, well or badly, is not what tests/floors demands. Keeps two files: STAGE.targets
+# Fails if the number of tests that ran, well or badly, is not what tests/floors demands. $1 counts them, if they are not
+# tests of cargo. Keeps two files: STAGE.targets
 # with `TARGET PASSED FAILED IGNORED FLOOR` for the summary (`!` marks a floor that is not kept), and STAGE.digest with
 # what a reader must see of a long log.
 check_floors() {
     local name passed failed ignored floor seen=' '
     local targets=$logs/$stage.targets digest=$logs/$stage.digest
-    count_tests >"$logs/$stage.counts"
+    "${1:-count_tests}" >"$logs/$stage.counts"
     : >"$targets"
     {
         awk '/^failures:$/ { on = 1 } on { print } /^test result: FAILED/ { on = 0 }' "$logs/$stage.log" | tail -n 120

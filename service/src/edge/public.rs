@@ -1,4 +1,4 @@
-//! The public address: `/ws`, `/health`, `/instance`, and the server API. Probes and metrics are not here.
+//! The public address: the page, `/ws`, `/health`, `/instance`, and the server API. Probes and metrics are not here.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use axum::{Json, Router};
 use serde_json::json;
 
 use super::api;
+use super::assets;
 use super::problem::Problem;
 use super::services::Services;
 use super::upgrade;
@@ -18,21 +19,15 @@ use crate::drain::Health;
 /// All public routes.
 pub fn router(services: Arc<Services>) -> Router {
     Router::new()
-        .route("/", get(welcome))
+        .route("/", get(assets::page))
+        .route("/assets/{name}", get(assets::hashed))
+        .route("/licenses.md", get(assets::licenses))
         .route("/ws", any(upgrade::ws))
         .route("/health", get(health))
         .route("/instance", get(instance))
         .nest(api::MOUNT, api::router(&services))
         .fallback(not_found)
         .with_state(services)
-}
-
-async fn welcome(State(services): State<Arc<Services>>) -> Response {
-    let text = format!(
-        "Parley, instance {}\n\nChat at /ws with any WebSocket client, for example:\n  websocat 'ws://HOST/ws?user=alice&room=general'\n",
-        services.server_id
-    );
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
 async fn health(State(services): State<Arc<Services>>) -> Response {
@@ -46,5 +41,5 @@ async fn instance(State(services): State<Arc<Services>>) -> Response {
 }
 
 async fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "nothing is here; the chat is at /ws")
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "nothing is here; the page is at /, the chat at /ws")
 }

@@ -1,0 +1,179 @@
+/** The messages of a conversation: only what is in view is drawn, older ones come as one scrolls up, and nothing jumps. */
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { Virtualizer, type VirtualizerHandle } from "virtua";
+import type { RoomState } from "../room.ts";
+import { Down } from "./icons.tsx";
+import { MessageRow, type Row } from "./MessageRow.tsx";
+import { textOf } from "./MessageText.tsx";
+
+interface MessageListProps {
+  readonly room: RoomState;
+  readonly me: string;
+  readonly onOlder: () => void;
+  readonly onRetry: (key: string) => void;
+  readonly onDiscard: (key: string) => void;
+}
+
+/** Nearer than this to the end counts as being there, in pixels. */
+const AT_END = 40;
+/** Older messages are loaded this long before the beginning comes into view, in pixels. */
+const AHEAD = 1_200;
+
+export function MessageList({ room, me, onOlder, onRetry, onDiscard }: MessageListProps) {
+  const { entries, pending, older, firstUnread } = room;
+  const rows = useMemo<readonly Row[]>(() => (pending.length === 0 ? entries : [...entries, ...pending]), [entries, pending]);
+  const lastOwn = useMemo(() => rows.findLast((row) => row.kind !== "gap" && row.from === me)?.uid, [rows, me]);
+  const list = useRef<VirtualizerHandle>(null);
+  const scroller = useRef<HTMLDivElement>(null);
+  /** Whether the end is kept in view. */
+  const following = useRef(true);
+  const [away, setAway] = useState(false);
+  const first = rows[0]?.uid;
+  const [shownFirst, setShownFirst] = useState(first);
+  // Rows that come or go in front must not move those that are being read.
+  const shift = shownFirst !== undefined && first !== undefined && first !== shownFirst;
+  // Known only once it was drawn: the drawing itself is what must have been told of the shift.
+  // oxlint-disable-next-line react/set-state-in-effect
+  useLayoutEffect(() => setShownFirst(first), [first]);
+
+  const last = rows.length - 1;
+  const toEnd = useCallback(() => list.current?.scrollToIndex(last, { align: "end" }), [last]);
+  const [newsAtFirst] = useState(firstUnread);
+  const started = useRef(false);
+  const lastUid = useRef<string>(undefined);
+  useLayoutEffect(() => {
+    if (rows.length === 0) return;
+    if (!started.current) {
+      started.current = true;
+      const news = rows.findIndex((row) => row.uid === newsAtFirst);
+      if (news > 0) {
+        following.current = news >= rows.length - 5;
+        if (!following.current) {
+          list.current?.scrollToIndex(news, { align: "start", offset: -60 });
+          return;
+        }
+      }
+    }
+    // One's own message is what one wants to see.
+    const newest = rows.at(-1);
+    if (newest?.kind === "pending" && newest.uid !== lastUid.current) following.current = true;
+    lastUid.current = newest?.uid;
+    if (following.current) toEnd();
+  }, [rows, newsAtFirst, toEnd]);
+
+  const scrolled = (offset: number) => {
+    const handle = list.current;
+    if (handle === null) return;
+    const left = handle.scrollSize - handle.viewportSize - offset;
+    following.current = left < AT_END;
+    setAway(left > handle.viewportSize / 2);
+    if (offset < AHEAD && older === "more") onOlder();
+  };
+  // A list that is shorter than its window never scrolls.
+  useEffect(() => {
+    const handle = list.current;
+    if (handle !== null && older === "more" && handle.scrollOffset < AHEAD) onOlder();
+  });
+
+  return (
+    <div className="list">
+      <div
+        className="scroller"
+        ref={scroller}
+        role="region"
+        aria-label="Messages"
+        // A region that scrolls must be reachable by keyboard.
+        // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex
+        tabIndex={0}
+      >
+        <div className="scroller-space" />
+        <Virtualizer
+          ref={list}
+          scrollRef={scroller}
+          as="ol"
+          item="li"
+          shift={shift}
+          bufferSize={600}
+          data={rows}
+          onScroll={scrolled}
+          onResize={() => following.current && toEnd()}
+        >
+          {(row: Row, index: number) => (
+            <div key={row.uid} className="row">
+              {index === 0 && older === "end" && row.kind !== "gap" && <Beginning id={room.id} />}
+              <MessageRow
+                row={row}
+                previous={rows[index - 1]}
+                before={writtenBefore(rows, index)}
+                me={me}
+                news={row.uid === firstUnread}
+                confirmed={row.uid === lastOwn}
+                onRetry={onRetry}
+                onDiscard={onDiscard}
+              />
+            </div>
+          )}
+        </Virtualizer>
+        {rows.length === 0 && (older === "end" || room.phase === "live") && <Beginning id={room.id} />}
+      </div>
+      {older === "loading" && <div className="loading" role="status">Loading older messages…</div>}
+      {older === "failed" && (
+        <div className="loading">
+          Older messages could not be loaded. <button type="button" onClick={onOlder}>Try again</button>
+        </div>
+      )}
+      {away && (
+        <button type="button" className="latest" onClick={toEnd}>
+          <Down /> Latest messages
+        </button>
+      )}
+      <Announcer room={room} me={me} />
+    </div>
+  );
+}
+
+/** Reads new messages out to those who do not see them; the list itself would be read anew with every scroll. */
+function Announcer({ room, me }: { room: RoomState; me: string }) {
+  const last = room.entries.at(-1);
+  const [spoken, setSpoken] = useState(last?.uid);
+  const [text, setText] = useState("");
+  if (last !== undefined && last.uid !== spoken) {
+    // What was there when the conversation was opened is not news.
+    const news = spoken !== undefined;
+    setSpoken(last.uid);
+    if (last.kind === "gap") setText("Messages may be missing.");
+    else if (news && last.from !== me) setText(`${last.from}: ${textOf(last.msg) ?? "data"}`);
+  }
+  return (
+    <div className="unseen" role="log" aria-live="polite">
+      {text}
+    </div>
+  );
+}
+
+function Beginning({ id }: { id: string }) {
+  return (
+    <div className="beginning">
+      {id.startsWith("@") ? (
+        <>
+          <h2>{id.slice(1)}</h2>
+          <p>Only you and {id.slice(1)} can read what you write here.</p>
+        </>
+      ) : (
+        <>
+          <h2>#{id}</h2>
+          <p>This is where the room begins.</p>
+        </>
+      )}
+    </div>
+  );
+}
+
+/** When the message before a row was written; a gap is none. */
+function writtenBefore(rows: readonly Row[], index: number): number | undefined {
+  for (let at = index - 1; at >= 0; at--) {
+    const row = rows[at];
+    if (row !== undefined && row.kind !== "gap") return row.at;
+  }
+  return undefined;
+}

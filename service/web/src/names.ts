@@ -1,0 +1,24 @@
+/** What a name of a user or a room must be like, and other words for the person in front of the page. */
+
+const encoder = new TextEncoder();
+
+/** Bytes of a text in UTF-8, which is what the server's limits count. */
+export function bytes(text: string): number {
+  return encoder.encode(text).length;
+}
+
+/** What is wrong with a name, or nothing. */
+export function nameFault(name: string, most = 128): string | undefined {
+  if (name === "") return "A name needs at least one letter.";
+  if (name.startsWith("@")) return "A name cannot begin with @.";
+  if (/\p{Cc}/u.test(name)) return "A name cannot hold control characters.";
+  if (bytes(name) > most) return `That is too long: ${most} bytes at most.`;
+  return undefined;
+}
+
+/** The message of a server, `not with this token`, as a sentence: `Not with this token.` */
+export function sentence(text: string): string {
+  const [first = "", ...rest] = text;
+  const whole = first.toUpperCase() + rest.join("");
+  return /[.!?…]$/u.test(whole) ? whole : `${whole}.`;
+}
