@@ -71,7 +71,7 @@ pub struct Hub {
     lagged: AtomicBool,
     /// Rooms made so far; numbers them.
     made: AtomicU32,
-    /// Whose turn the next audit is; stays until all of them could be compared.
+    /// Whose turn the next audit is.
     turn: AtomicU32,
 }
 
@@ -443,7 +443,7 @@ impl Hub {
                 self.mend(room, continuity, if force { "lag" } else { "audit" });
             }
         }
-        if complete && !force {
+        if !force {
             self.turn.store((turn + 1) % AUDIT_TURNS, Ordering::Relaxed);
         }
         complete

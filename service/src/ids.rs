@@ -190,6 +190,15 @@ impl RetryKey {
         Self(format!("{user}\n{}", key.as_str()).into())
     }
 
+    /// The key of the sender's own copy of a message to `receiver`: what one user sends to two others with one key are two
+    /// messages.
+    #[must_use]
+    pub fn of_copy(&self, receiver: &UserId) -> Self {
+        let (user, key) = self.0.split_once('\n').unwrap_or_default();
+        // No name holds a control character, so this is no user's key.
+        Self(format!("{user}\u{1}{receiver}\n{key}").into())
+    }
+
     /// User and key in one text, which differs for any two pairs.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -62,6 +62,17 @@ async fn a_user_who_was_never_here_has_an_inbox() {
 }
 
 #[tokio::test]
+async fn one_key_for_two_receivers_is_two_messages_in_the_sender_s_inbox_too() {
+    let node = Node::start().await;
+    let (mut alice, mut other) = (node.client("alice").await, node.client("alice").await);
+    for (number, to) in (1..).zip(["bob", "carol"]) {
+        let ack = alice.ask_for("ack", json!({ "type": "chat", "to": to, "msg": to, "key": "1" })).await;
+        assert_eq!(ack.offset(), number);
+        assert_eq!(other.expect("direct").await["to"], to);
+    }
+}
+
+#[tokio::test]
 async fn a_repeat_with_the_same_key_is_one_message_in_both_inboxes() {
     let node = Node::start().await;
     let (mut alice, mut bob) = (node.client("alice").await, node.client("bob").await);

@@ -20,7 +20,7 @@ async fn until_over(monitor: &mut Wire) -> Vec<String> {
         if line.contains("\"over\"") {
             return lines;
         }
-        let by_itself = ["_probe\"", "\"INFO\"", "\"HELLO\"", "\"CLIENT\"", " lua] "];
+        let by_itself = ["_primary\"", "\"1 H ", "\"INFO\"", "\"HELLO\"", "\"CLIENT\"", " lua] "];
         if !by_itself.iter().any(|word| line.contains(word)) {
             lines.push(line);
         }
@@ -106,6 +106,7 @@ async fn what_is_stored_expires() {
     let (backplane, _instance) = instance(&redis).await;
     let key = Some(RetryKey::new(&user("u"), &Key::parse("k").unwrap()));
     backplane.publish(&room("r"), &Draft { key, ..draft("x") }).await.unwrap();
+    backplane.positions(&[room("never written to")]).await.unwrap();
     let seconds = async |key: &str| match redis.ask(&["TTL", key]).await {
         parley_tests::redis::Answer::Number(seconds) => seconds,
         other => panic!("{other:?}"),
@@ -115,6 +116,8 @@ async fn what_is_stored_expires() {
     assert!((day..=day + day / 8).contains(&log), "{log}");
     let meta = seconds("parley:{r:r}:meta").await;
     assert!((29 * day..=30 * day).contains(&meta), "{meta}");
+    let unwritten = seconds("parley:{r:never%20written%20to}:meta").await;
+    assert!((590..=600).contains(&unwritten), "a name that somebody made up: {unwritten}");
     let key = seconds("parley:{r:r}:k:u%0Ak").await;
     assert!((290..=300).contains(&key), "{key}");
 }

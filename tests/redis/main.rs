@@ -14,3 +14,4 @@ mod rig;
 mod sentinel;
 mod tls;
 mod tracing;
+mod versions;

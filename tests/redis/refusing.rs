@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use parley_service::backplane::redis::Trouble;
 use parley_service::backplane::{Backplane as _, PublishError};
+use parley_service::message::Position;
 use parley_tests::eventually::eventually;
-use parley_tests::redis::{Answer, Redis, config};
+use parley_tests::redis::{Answer, Redis, config, pass};
 use tokio::net::TcpListener;
 
-use crate::rig::{DEADLINE, connect, draft, instance, keeping, ready, room};
+use crate::rig::{DEADLINE, connect, draft, fill, instance, keeping, offsets, ready, room, since};
 
 /// Connects to such a server: the trouble is counted, and a publish is refused as certainly not stored.
 async fn refuses(url: &str, trouble: Trouble) {
@@ -63,6 +64,35 @@ async fn a_replica_is_named() {
 async fn a_cluster_is_named() {
     let redis = Redis::with(&["--save", "", "--cluster-enabled", "yes"]).await;
     refuses(&format!("redis://127.0.0.1:{}", redis.port()), Trouble::Cluster).await;
+}
+
+/// Settings under which the server takes no writes, and those that end it.
+const NO_WRITES: [[&str; 3]; 2] = [["maxmemory", "1", "0"], ["min-replicas-to-write", "1", "0"]];
+
+#[tokio::test]
+async fn a_server_that_takes_no_writes_is_still_read_and_listened_to() {
+    for [name, value, well] in NO_WRITES {
+        let redis = Redis::start().await;
+        let (backplane, _instance) = instance(&redis).await;
+        let last = fill(&backplane, &room("r"), 3).await;
+        let listener = async || redis.ask(&["CLIENT", "LIST", "TYPE", "pubsub"]).await.text().to_owned();
+        let id = |clients: &str| clients.split_whitespace().next().unwrap_or_default().to_owned();
+        let before = id(&listener().await);
+        redis.ask(&["CONFIG", "SET", name, value]).await;
+
+        let refused = backplane.publish(&room("r"), &draft("x")).await;
+        assert!(matches!(refused, Err(PublishError::Unavailable(_))), "{name}: {refused:?}");
+        let beginning = Position { offset: 0, ..last };
+        assert_eq!(offsets(&since(&backplane, &room("r"), beginning).await), [1, 2, 3], "{name}");
+        assert_eq!(backplane.positions(&[room("r")]).await.unwrap(), [last], "{name}");
+        // Longer than it takes until connections through which nothing comes are replaced.
+        pass(Duration::from_secs(7)).await;
+        assert!(backplane.health().is_ready(), "{name}");
+        assert_eq!(id(&listener().await), before, "{name}: the connection was replaced");
+
+        redis.ask(&["CONFIG", "SET", name, well]).await;
+        assert_eq!(backplane.publish(&room("r"), &draft("x")).await.unwrap().position.offset, 4, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -179,7 +179,8 @@ impl RedisBackplane {
         let link = &self.link;
         let names = link.keys.log(log);
         let arguments = vec![bytes(link.candidate().to_string()), number(link.now_ms()), number(millis(META_KEPT))];
-        let answer = link.call(Function::Position, vec![names.meta(), names.log()], arguments).await;
+        let keys = vec![names.meta(), names.log()];
+        let answer = link.ask(Function::Position, Function::PositionOnly, keys, arguments).await;
         let answer = answer.map_err(|error| unavailable(&error))?.into_array();
         let [epoch, offset] = answer.as_slice() else { return Err(nonsense("position")) };
         position(epoch, offset).ok_or_else(|| nonsense("position"))
@@ -219,7 +220,8 @@ impl RedisBackplane {
             number(limit.messages as u64),
             number(limit.bytes as u64),
         ];
-        let answer = link.call(Function::Read, vec![names.meta(), names.log()], arguments).await;
+        let keys = vec![names.meta(), names.log()];
+        let answer = link.ask(Function::Read, Function::ReadOnly, keys, arguments).await;
         let mut answer = answer.map_err(|error| unavailable(&error))?.into_array().into_iter();
         let mut next = || answer.next().ok_or_else(|| nonsense("read"));
         let (epoch, offset, lost, more) = (next()?, next()?, next()?, next()?);

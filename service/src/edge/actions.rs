@@ -144,7 +144,8 @@ pub(super) async fn direct(
     if from == to {
         return Ok(stored);
     }
-    match publish(services, &LogName::Inbox(from.clone()), draft).await {
+    let copy = Draft { key: draft.key.as_ref().map(|key| key.of_copy(to)), ..draft.clone() };
+    match publish(services, &LogName::Inbox(from.clone()), &copy).await {
         // The receiver has it: a repeat with the same key completes what is half done, and doubles nothing.
         Err(PublishError::Unavailable(error)) => Err(PublishError::OutcomeUnknown(error.to_string())),
         other => other,

@@ -33,7 +33,7 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// A connection on which an answer is overdue for this long is given up.
 const OVERDUE: Duration = Duration::from_secs(5);
 /// First and longest pause between attempts to connect, and how much chance adds, in milliseconds.
-const PAUSE_MS: (u32, u32, u32) = (100, 2_000, 100);
+const PAUSE_MS: (u32, u32, u32) = (100, 1_000, 100);
 /// Commands that may wait for their turn. Further ones fail at once.
 const COMMANDS_WAITING: usize = 10_000;
 /// Messages that may wait for the task that takes them. fred drops what is beyond, and says so. It costs about 10 MiB.

@@ -14,6 +14,8 @@
 local EARLIER_EPOCHS = 8
 -- Entries that are fetched at once: the limit of bytes mostly ends a page long before that of messages does.
 local BATCH = 64
+-- How long the meta of a log without a message is kept, in milliseconds.
+local UNWRITTEN = 600000
 
 -- Of this server process. A promoted replica and a restarted server have a library of their own, which asks again.
 local run_id, reign_id
@@ -27,13 +29,19 @@ end
 
 -- Names the time for which this process is the primary without having taken over another's data: the process alone is not
 -- enough, because one that was replaced, and followed the other, may become the primary again. With the other's data it
--- got the library anew, too, which then asks again; and a promotion changes the id of replication.
+-- got the library anew, too, which then asks again; and a promotion is told by the second id of replication. The first one
+-- will not do: it also changes when a replica comes, and libraries of two versions would then name one reign differently.
 local function reign()
     if not reign_id then
-        local replication = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-        reign_id = redis.sha1hex(server() .. replication)
+        reign_id = server() .. ':' .. string.match(redis.call('INFO', 'replication'), 'master_replid2:(%x+)')
     end
     return reign_id
+end
+
+-- Whether a log was written in this reign. The second id is forgotten by a server that had no replica for an hour.
+local function ours(writer)
+    local mine = reign()
+    return writer == mine or (string.match(mine, ':0+$') and string.match(writer or '', '^%x+') == server())
 end
 
 local function integer(number)
@@ -46,10 +54,19 @@ local function clock()
     return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- The log's epoch, top, earlier epochs and the time of `x`; after it was brought into line with this server.
-local function open(meta, log, candidate, now, keep)
+-- The log's epoch, top, earlier epochs and the time of `x`; after it was brought into line with this server. Where that
+-- cannot be, because the server takes no writes, it must be in line already.
+local function open(meta, log, candidate, now, keep, read_only)
     local fields = redis.call('HMGET', meta, 'e', 'o', 'r', 'h', 't', 'x')
     local epoch, top, writer, earlier = fields[1], tonumber(fields[2]), fields[3], fields[4] or ''
+    if read_only then
+        if not epoch or not top or not ours(writer) then
+            error({ err = 'UNREADY the log cannot be opened while the server takes no writes' })
+        end
+        return epoch, top, earlier, tonumber(fields[6])
+    end
+    -- One that nobody has written to is kept for as long as somebody asks: names cost nothing.
+    keep = top and top > 0 and keep or math.min(keep, UNWRITTEN)
     if not epoch or not top then
         -- Never written, or lost: whatever is left of the stream belongs to an epoch that nobody knows any more.
         redis.call('DEL', meta, log)
@@ -57,7 +74,7 @@ local function open(meta, log, candidate, now, keep)
         redis.call('PEXPIRE', meta, integer(keep))
         return candidate, 0, '', nil
     end
-    if writer ~= reign() then
+    if not ours(writer) then
         -- The log is a prefix of what the other server had: what it had beyond may have been acknowledged and seen.
         local kept, count = epoch .. ':' .. integer(top), 1
         for one in string.gmatch(earlier, '%S+') do
@@ -112,9 +129,9 @@ local function publish(KEYS, ARGV)
             offset = integer(top + 1)
             local payload = '1 M ' .. epoch .. ' ' .. offset .. ' ' .. ARGV[index + 2] .. '\n' .. ARGV[index + 3]
                 .. offset .. ARGV[index + 4]
-            -- The first command that writes says whether this server takes it. Once something is stored, no error may say
-            -- that nothing is.
-            local call = top == before and redis.call or redis.pcall
+            -- The first command that writes says whether this server takes it. Once there is an answer for a message, no
+            -- error may say that nothing is stored.
+            local call = #answer == 0 and redis.call or redis.pcall
             local stored = call('XADD', log, 'MAXLEN', '=', ARGV[7], offset .. '-0', 'm', payload)
             if type(stored) == 'table' and stored.err then
                 break
@@ -129,6 +146,10 @@ local function publish(KEYS, ARGV)
         answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = epoch, offset, at
     end
     if top > before then
+        if before == 0 then
+            redis.pcall('PEXPIRE', meta, ARGV[4])
+            redis.pcall('HSET', meta, 't', integer(now))
+        end
         if not put_off or math.abs(now - put_off) > keep / 8 then
             redis.pcall('PEXPIRE', log, integer(keep + keep / 8))
             redis.pcall('HSET', meta, 'o', integer(top), 'x', integer(now))
@@ -197,12 +218,14 @@ end
 -- KEYS meta, log
 -- ARGV candidate, now, keep of the meta, age at which messages go, kind of range, epoch, offset, most messages, most bytes
 -- Returns epoch, top, lost, more, and the payloads in the order of reading.
-local function read(KEYS, ARGV)
+local function read(KEYS, ARGV, read_only)
     local meta, log = KEYS[1], KEYS[2]
-    local epoch, top, earlier = open(meta, log, ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))
+    local epoch, top, earlier = open(meta, log, ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), read_only)
     local kind, offset, count, bytes = ARGV[5], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
     -- By this server's clock: an instance whose clock is ahead must not throw away what others have said.
-    trim(log, clock() - tonumber(ARGV[4]))
+    if not read_only then
+        trim(log, clock() - tonumber(ARGV[4]))
+    end
 
     local page, more, first, lost = {}, 0, nil, 0
     if kind == 'since' then
@@ -231,15 +254,25 @@ end
 
 -- KEYS meta, log
 -- ARGV candidate, now, keep of the meta
-local function position(KEYS, ARGV)
-    local epoch, top = open(KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))
+local function position(KEYS, ARGV, read_only)
+    local epoch, top = open(KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), read_only)
     return { epoch, integer(top) }
 end
 
--- ARGV channel, number of the probe
-local function probe(_, ARGV)
-    redis.call('SPUBLISH', ARGV[1], '1 H ' .. server() .. ' ' .. ARGV[2] .. '\n')
+-- The server, if it is a primary: a replica's data may be old.
+local function primary()
+    if not string.find(redis.call('INFO', 'replication'), 'role:master', 1, true) then
+        error({ err = 'READONLY this is a replica' })
+    end
     return server()
+end
+
+-- For a server that takes no writes at the moment, because its disk or its replicas are missing.
+local function while_read_only(call)
+    return function(KEYS, ARGV)
+        primary()
+        return call(KEYS, ARGV, true)
+    end
 end
 
 -- Who is in a room is a hash: the user, and the instances that have a session of it, separated by spaces. A second hash
@@ -358,14 +391,17 @@ local function instances(KEYS, _)
     return records
 end
 
+-- `allow-oom`: what frees, keeps or reads must go on when the memory is full. `no-writes`: also when nothing may be written.
 redis.register_function('@_publish', publish)
-redis.register_function('@_read', read)
-redis.register_function('@_position', position)
-redis.register_function('@_probe', probe)
+redis.register_function({ function_name = '@_read', callback = read, flags = { 'allow-oom' } })
+redis.register_function({ function_name = '@_position', callback = position, flags = { 'allow-oom' } })
+redis.register_function({ function_name = '@_read_only', callback = while_read_only(read), flags = { 'no-writes' } })
+redis.register_function({ function_name = '@_position_only', callback = while_read_only(position), flags = { 'no-writes' } })
+redis.register_function({ function_name = '@_primary', callback = primary, flags = { 'no-writes' } })
 redis.register_function('@_enter', enter)
-redis.register_function('@_leave', leave)
-redis.register_function('@_held', held)
-redis.register_function('@_renew', renew)
-redis.register_function('@_give_up', give_up)
-redis.register_function('@_announce', announce)
-redis.register_function('@_instances', instances)
+redis.register_function({ function_name = '@_leave', callback = leave, flags = { 'allow-oom' } })
+redis.register_function({ function_name = '@_held', callback = held, flags = { 'no-writes' } })
+redis.register_function({ function_name = '@_renew', callback = renew, flags = { 'allow-oom' } })
+redis.register_function({ function_name = '@_give_up', callback = give_up, flags = { 'allow-oom' } })
+redis.register_function({ function_name = '@_announce', callback = announce, flags = { 'allow-oom' } })
+redis.register_function({ function_name = '@_instances', callback = instances, flags = { 'no-writes' } })

@@ -14,7 +14,9 @@ pub(crate) enum Function {
     Publish,
     Read,
     Position,
-    Probe,
+    ReadOnly,
+    PositionOnly,
+    Primary,
     Enter,
     Leave,
     Held,
@@ -24,8 +26,21 @@ pub(crate) enum Function {
     Instances,
 }
 
-const FUNCTIONS: [&str; 11] =
-    ["publish", "read", "position", "probe", "enter", "leave", "held", "renew", "give_up", "announce", "instances"];
+const FUNCTIONS: [&str; 13] = [
+    "publish",
+    "read",
+    "position",
+    "read_only",
+    "position_only",
+    "primary",
+    "enter",
+    "leave",
+    "held",
+    "renew",
+    "give_up",
+    "announce",
+    "instances",
+];
 
 struct Library {
     text: Bytes,
@@ -73,7 +88,7 @@ mod tests {
         assert_eq!(last + 1, FUNCTIONS.len());
         for name in &LIBRARY.names {
             let name = std::str::from_utf8(name).unwrap();
-            assert!(text.contains(&format!("redis.register_function('{name}', ")), "{name}");
+            assert!(text.contains(&format!("'{name}', ")), "{name}");
         }
         assert_eq!(text.matches("redis.register_function(").count(), FUNCTIONS.len());
         assert!(Function::GiveUp.name().ends_with(b"_give_up"));

@@ -18,6 +18,7 @@ use super::examine::Server;
 use super::health::Health;
 use super::keys::Keys;
 use super::library::{self, Function};
+use super::payload;
 use super::reply::Reply;
 use super::trouble::{Trouble, Troubles};
 use crate::clock::Clock;
@@ -66,6 +67,8 @@ pub(crate) struct Link {
     heard: watch::Sender<(u64, Box<str>)>,
     hurry: Notify,
     wants_replacement: AtomicBool,
+    /// Subscriptions acknowledged so far.
+    subscribed: AtomicU64,
 }
 
 /// A command as text or bytes.
@@ -102,6 +105,7 @@ impl Link {
             heard: watch::Sender::new((0, Box::default())),
             hurry: Notify::new(),
             wants_replacement: AtomicBool::new(false),
+            subscribed: AtomicU64::new(0),
             stop: stop.clone(),
             clock,
             entropy,
@@ -166,6 +170,23 @@ impl Link {
             Err(CallError::Refused(text)) if text == "ERR Function not found" => {
                 self.load().await?;
                 self.command("FCALL", all).await
+            }
+            other => other,
+        }
+    }
+
+    /// The same for a function that would bring something into line if it could: a server that takes no writes at the
+    /// moment, for want of a disk or of replicas, is asked again by the function that only reads.
+    pub(crate) async fn ask(
+        &self,
+        function: Function,
+        read_only: Function,
+        keys: Vec<String>,
+        arguments: Vec<Value>,
+    ) -> Result<Reply, CallError> {
+        match self.call(function, keys.clone(), arguments.clone()).await {
+            Err(CallError::Refused(text)) if Trouble::of(&text) == Trouble::NotWriting => {
+                self.call(read_only, keys, arguments).await
             }
             other => other,
         }
@@ -307,6 +328,11 @@ impl Link {
         self.hurry.notify_one();
     }
 
+    /// A subscription was acknowledged: the connection is at work, however long it takes.
+    pub(crate) fn subscribed(&self) {
+        self.subscribed.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A probe arrived.
     pub(crate) fn heard(&self, run_id: Box<str>, number: u64) {
         self.heard.send_replace((number, run_id));
@@ -315,7 +341,7 @@ impl Link {
     /// Sends probes for as long as the link lasts, and replaces connections through which none comes.
     async fn probe(self: Arc<Self>) {
         let (mut number, mut calm, mut misses, mut pause) = (0, 0_u32, 0_u32, PROBE_AGAIN);
-        let mut heard_or_replaced = self.clock.now().mono;
+        let (mut heard_or_replaced, mut subscribed) = (self.clock.now().mono, 0);
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -349,6 +375,10 @@ impl Link {
                         self.troubles.note(Trouble::Deaf, missed);
                     }
                     self.health.missed(now, SILENCE);
+                    // While subscriptions are being restored, a new connection would begin again from nothing.
+                    if std::mem::replace(&mut subscribed, self.subscribed.load(Ordering::Relaxed)) != subscribed {
+                        heard_or_replaced = now;
+                    }
                     let long_silent = now.since(heard_or_replaced) >= REPLACE_EVERY;
                     if long_silent || self.wants_replacement.swap(false, Ordering::Relaxed) {
                         heard_or_replaced = now;
@@ -367,8 +397,11 @@ impl Link {
             return Err(None);
         }
         let mut heard = self.heard.subscribe();
-        let arguments = vec![bytes(self.keys.probe_channel(&self.id)), number(count)];
-        let answer = self.call(Function::Probe, Vec::new(), arguments).await.map_err(|_| None)?;
+        // Two plain steps, neither of which writes: a server that is full or has lost its disk still delivers.
+        let answer = self.call(Function::Primary, Vec::new(), Vec::new()).await.map_err(|_| None)?;
+        let payload = payload::probe(answer.text().unwrap_or_default(), count);
+        let arguments = vec![bytes(self.keys.probe_channel(&self.id)), bytes(payload)];
+        self.command("SPUBLISH", arguments).await.map_err(|_| None)?;
         let came_back = tokio::time::timeout(PROBE_WAIT, heard.wait_for(|(heard, _)| *heard >= count)).await;
         let passed_on_by = match came_back {
             Ok(Ok(heard)) => heard.1.clone(),

@@ -1,6 +1,6 @@
 //! What travels on a channel and stands in a stream: one line of header, then the ready client frame. The header begins
 //! with its version; a reader accepts the version of its own and the one before, so that instances can be updated one
-//! after the other. Headers of messages and probes are written by `library.lua`.
+//! after the other. Headers of messages are written by `library.lua`.
 //!
 //! ```text
 //! 1 M <epoch> <offset> <traceparent or ->     a message of the log
@@ -55,6 +55,11 @@ pub(crate) fn parse(payload: &Bytes) -> Option<Payload> {
     }
 }
 
+/// The payload of a probe that is sent through the server `run_id`.
+pub(crate) fn probe(run_id: &str, number: u64) -> Bytes {
+    Bytes::from(format!("1 H {run_id} {number}\n"))
+}
+
 /// The payload of something that is not logged.
 pub(crate) fn ephemeral(kind: EphemeralKind, frame: &[u8]) -> Bytes {
     let header = match kind {
@@ -96,8 +101,7 @@ mod tests {
 
     #[test]
     fn a_probe_is_taken_apart() {
-        let payload = Bytes::from_static(b"1 H abc 7\n");
-        assert_eq!(parse(&payload), Some(Payload::Probe { run_id: "abc".into(), number: 7 }));
+        assert_eq!(parse(&probe("abc", 7)), Some(Payload::Probe { run_id: "abc".into(), number: 7 }));
     }
 
     #[test]

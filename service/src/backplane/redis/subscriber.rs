@@ -171,6 +171,7 @@ impl Subscriber {
         for channel in channels {
             if asked.len() >= SUBSCRIPTIONS_AT_ONCE {
                 asked.next().await.transpose()?;
+                self.link.subscribed();
             }
             let wanted = self.wanted.lock();
             if wanted.contains_key(&channel) {
@@ -179,6 +180,7 @@ impl Subscriber {
         }
         while let Some(answer) = asked.next().await {
             answer?;
+            self.link.subscribed();
         }
         Ok(run_id)
     }
