@@ -17,7 +17,7 @@ pub(crate) enum Function {
     Probe,
     Enter,
     Leave,
-    Held,
+    Clear,
     Renew,
     GiveUp,
     Announce,
@@ -25,7 +25,7 @@ pub(crate) enum Function {
 }
 
 const FUNCTIONS: [&str; 11] =
-    ["publish", "read", "position", "probe", "enter", "leave", "held", "renew", "give_up", "announce", "instances"];
+    ["publish", "read", "position", "probe", "enter", "leave", "clear", "renew", "give_up", "announce", "instances"];
 
 struct Library {
     text: Bytes,
