@@ -26,7 +26,8 @@ pub struct Roster {
 /// * The first instance to `enter` a user into a room broadcasts one `join`; the last to `leave` broadcasts one `leave`.
 ///   Rooms above `PRESENCE_EVENTS_MAX_USERS` users broadcast nothing.
 /// * What an instance entered stands until it leaves or its lease runs out: [`LEASE`] after its last `renew`.
-///   `renew` also purges what other instances held beyond their lease, and broadcasts those leaves.
+///   `renew` also purges what other instances held beyond their lease, and broadcasts those leaves; it may return before
+///   that is done.
 /// * All calls are idempotent.
 pub trait Presence: Send + Sync {
     /// This instance has a session of the user in the room.
@@ -39,7 +40,7 @@ pub trait Presence: Send + Sync {
     fn roster<'a>(&'a self, room: &'a RoomName, most: usize) -> BoxFuture<'a, Result<Roster, Unavailable>>;
 
     /// Keeps this instance's lease. To be called every [`RENEW_EVERY`]. `false`: the lease had run out, and what this
-    /// instance had entered is gone; enter it again.
+    /// instance had entered is gone, or may be; enter it again, and repeat leaves that are not acknowledged.
     fn renew(&self) -> BoxFuture<'_, Result<bool, Unavailable>>;
 }
 

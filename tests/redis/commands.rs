@@ -121,3 +121,43 @@ async fn what_is_stored_expires() {
     let key = seconds("parley:{r:r}:k:u%0Ak").await;
     assert!((290..=300).contains(&key), "{key}");
 }
+
+#[tokio::test]
+async fn one_survivor_cleans_up_with_one_call_for_a_room_and_bounded_ones_for_a_large_one() {
+    let redis = Redis::start().await;
+    let ((dead, _dead), (a, _a), (b, _b)) = (instance(&redis).await, instance(&redis).await, instance(&redis).await);
+    let survivors = [RedisPresence::new(&a), RedisPresence::new(&b)];
+    let gone = RedisPresence::new(&dead);
+    let (large, stays) = (RoomName::parse("large").unwrap(), RoomName::parse("s0").unwrap());
+    for number in 0..1_200 {
+        gone.enter(&large, &user(&format!("u{number}"))).await.unwrap();
+    }
+    for number in 0..40 {
+        let small = RoomName::parse(&format!("s{number}")).unwrap();
+        gone.enter(&small, &user("x/\"é")).await.unwrap();
+        gone.enter(&small, &user("y")).await.unwrap();
+    }
+    survivors[0].enter(&stays, &user("y")).await.unwrap();
+    drop(gone);
+    let mut monitor = redis.wire().await;
+    monitor.ask(&["MONITOR"]).await.unwrap();
+    let leases = async || {
+        let (one, other) = tokio::join!(survivors[0].renew(), survivors[1].renew());
+        assert_eq!((one, other), (Ok(true), Ok(true)));
+        redis.ask(&["ZCARD", "parley:{leases}:until"]).await
+    };
+    let two = |count: &parley_tests::redis::Answer| matches!(count, parley_tests::redis::Answer::Number(2));
+    parley_tests::eventually::eventually_fetched(DEADLINE * 2, leases, two).await;
+    redis.ask(&["ECHO", "over"]).await;
+    let commands = until_over(&mut monitor).await;
+    let clears = |room: &str| commands.iter().filter(|line| line.contains("_clear\"") && line.contains(room)).count();
+    for number in 0..40 {
+        assert_eq!(clears(&format!("{{r:s{number}}}:who")), 1, "one call clears room s{number}");
+    }
+    assert!((3..=12).contains(&clears("{r:large}:who")), "{}", clears("{r:large}:who"));
+    assert!(!commands.iter().any(|line| line.contains("_leave\"")), "nobody leaves one by one");
+    assert_eq!(survivors[1].roster(&large, 1).await.unwrap().count, 0);
+    assert_eq!(survivors[1].roster(&stays, 9).await.unwrap().users, [user("y")], "held by who lives");
+    let keys = redis.ask(&["KEYS", "parley:{r:*"]).await;
+    assert_eq!(keys.texts().len(), 2, "nothing is left but who is there: {keys:?}");
+}

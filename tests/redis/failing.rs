@@ -269,3 +269,32 @@ async fn a_server_that_is_gone_refuses_at_once_and_comes_back() {
     redis.restart().await;
     assert_eq!(persist(&backplane, "back").await.offset, 1);
 }
+
+/// A former name stands 15 s, and a survivor judges after 10 steady ones.
+const CLEANED: Duration = Duration::from_secs(40);
+
+#[tokio::test]
+async fn what_a_replaced_server_still_has_of_who_left_is_cleaned_up_although_it_lost_the_list() {
+    let mut redis = Redis::durable().await;
+    let (backplane, _instance) = instance(&redis).await;
+    let (presence, name) = (RedisPresence::new(&backplane), RoomName::parse("r").unwrap());
+    for who in ["alice", "ghost", "leaver"] {
+        presence.enter(&name, &user(who)).await.unwrap();
+    }
+    assert_eq!(presence.renew().await, Ok(true));
+    bounce(&mut redis, &backplane).await;
+    for list in redis.ask(&["KEYS", "parley:{n:*}:rooms"]).await.texts() {
+        redis.ask(&["DEL", list]).await;
+    }
+    // Before it is known that the server is another one: the list must be there for who cleans up.
+    presence.enter(&name, &user("alice")).await.unwrap();
+    assert_eq!(presence.renew().await, Ok(false), "something may be gone");
+    presence.leave(&name, &user("leaver")).await.unwrap();
+    let users = async || {
+        presence.renew().await.unwrap();
+        presence.roster(&name, 10).await.unwrap().users
+    };
+    assert_eq!(users().await, [user("alice"), user("ghost")], "who leaves is gone at once");
+    let left = eventually_fetched(CLEANED, users, |users| users.len() == 1).await;
+    assert_eq!(left, [user("alice")]);
+}

@@ -46,6 +46,8 @@ struct State {
     next: u64,
     /// What was taken out of `work` is being told.
     telling: bool,
+    /// How often the port lost what it was told.
+    losses: u64,
 }
 
 /// See the module.
@@ -206,10 +208,10 @@ impl Attendance {
     async fn tell(&self, place: &Place) -> Result<(), crate::backplane::Unavailable> {
         let (room, user) = place;
         let now = self.clock.now().mono;
-        let (wanted, entered) = {
+        let (wanted, entered, losses) = {
             let state = self.state.lock();
             let Some(local) = state.places.get(place) else { return Ok(()) };
-            (local.sessions > 0 || local.leaves_at.is_some_and(|at| at > now), local.entered)
+            (local.sessions > 0 || local.leaves_at.is_some_and(|at| at > now), local.entered, state.losses)
         };
         match (wanted, entered) {
             (true, false) => self.port.enter(room, user).await?,
@@ -217,8 +219,10 @@ impl Attendance {
             _ => {}
         }
         let mut state = self.state.lock();
+        // What was told while the port lost everything may be lost with it; the place is queued again by then.
+        let kept = state.losses == losses;
         if let Some(local) = state.places.get_mut(place) {
-            local.entered = wanted;
+            local.entered = wanted && kept;
             if local.sessions == 0 && !wanted && !local.queued {
                 state.places.remove(place);
                 if state.places.is_empty() {
@@ -233,13 +237,16 @@ impl Attendance {
     }
 
     async fn renew(&self) {
-        // A lease that had run out took with it what was entered: enter it all again.
+        // A lease that had run out took with it what was entered: enter it all again. A leave that is due must be told all
+        // the same: nobody knows what is gone and what is not.
         if let Ok(false) = self.port.renew().await {
+            let now = self.clock.now().mono;
             let mut state = self.state.lock();
+            state.losses += 1;
             let places: Vec<Place> = state.places.keys().cloned().collect();
             for place in places {
                 if let Some(local) = state.places.get_mut(&place) {
-                    local.entered = false;
+                    local.entered &= local.sessions == 0 && local.leaves_at.is_none_or(|at| at <= now);
                 }
                 self.queue(&mut state, place);
             }

@@ -2,7 +2,10 @@
 //! has a lease, and a list of the rooms to look into when the lease has run out. The hash is the truth; hints only hint.
 //!
 //! A lease belongs to an incarnation: a random name that an instance takes when it starts, and anew whenever it was given
-//! up by others, so that cleaning up after the old one can never hit what the new one enters.
+//! up by others or the server was replaced. What the former one held is not moved: it is cleaned up like that of a dead
+//! instance once everything was entered again, so that nothing stays that nobody here knows of. Cleaning is `redis/cleaner.rs`.
+
+mod cleaner;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio_util::sync::DropGuard;
 
+use self::cleaner::Cleaner;
 use super::{LEASE, Presence, Roster};
 use crate::backplane::Unavailable;
 use crate::backplane::redis::{RedisBackplane, nonsense, unavailable};
@@ -26,17 +30,28 @@ use crate::redis::{CallError, Function, Link, Reply, bytes, ephemeral, number};
 const GIVEN_UP_AT_ONCE: u64 = 16;
 /// A lease is renewed before an enter once this much of it is over: what is entered must not be without a lease.
 const RENEW_BEFORE_ENTER: Duration = Duration::from_secs(5);
+/// What was held under a former name stands this long, so that it can be entered again before it is cleaned up.
+const FORMER: Duration = Duration::from_secs(15);
+/// Rooms that are listed in one command.
+const LISTED_AT_ONCE: usize = 500;
+/// What the library answers if the server is not the one that the lease was renewed at.
+const ANOTHER_SERVER: i64 = -1;
 
 /// An instance's presence. Dropping it is a crash: what it entered stands until its lease runs out.
 pub struct RedisPresence {
     link: Arc<Link>,
     /// One change at a time: the list of rooms is kept in two steps.
     state: Mutex<State>,
+    cleaner: Cleaner,
     _guard: Arc<DropGuard>,
 }
 
 struct State {
     incarnation: String,
+    /// The name before that, and until when its lease stands.
+    former: Option<(String, Moment)>,
+    /// The name must be changed before anything else is entered.
+    rename: bool,
     /// In the instance's list of rooms on the server.
     listed: HashSet<RoomName>,
     /// When the lease was last renewed; `None`: never.
@@ -54,12 +69,15 @@ impl RedisPresence {
         let link = Arc::clone(backplane.link());
         let state = State {
             incarnation: incarnation(&link),
+            former: None,
+            rename: false,
             listed: HashSet::new(),
             renewed: None,
             server: Box::default(),
             lost: false,
         };
-        Arc::new(Self { link, state: Mutex::new(state), _guard: backplane.guard() })
+        let cleaner = Cleaner::new(Arc::clone(&link));
+        Arc::new(Self { link, state: Mutex::new(state), cleaner, _guard: backplane.guard() })
     }
 
     async fn change(
@@ -69,6 +87,7 @@ impl RedisPresence {
         room: &RoomName,
         user: &UserId,
         holder: &str,
+        server: &str,
     ) -> Result<Reply, Unavailable> {
         let names = self.link.keys.room(room);
         let hint = ephemeral(EphemeralKind::Presence, &presence_event(room, change, user));
@@ -78,6 +97,7 @@ impl RedisPresence {
             bytes(names.channel()),
             bytes(hint),
             number(PRESENCE_EVENTS_MAX_USERS as u64),
+            bytes(server.to_owned()),
         ];
         self.call(function, vec![names.who(), names.held()], arguments).await
     }
@@ -98,21 +118,41 @@ impl RedisPresence {
     async fn enter_now(&self, room: &RoomName, user: &UserId) -> Result<(), Unavailable> {
         let mut state = self.state.lock().await;
         let now = self.link.clock.now().mono;
-        if state.renewed.is_none_or(|renewed| now.since(renewed) >= RENEW_BEFORE_ENTER) {
+        let old = state.renewed.is_none_or(|renewed| now.since(renewed) >= RENEW_BEFORE_ENTER);
+        if old || state.rename {
             self.renew_lease(&mut state).await?;
         }
+        if self.enter_as(&mut state, room, user).await? {
+            return Ok(());
+        }
+        // The server was replaced since: what is listed there may be gone.
+        self.renew_lease(&mut state).await?;
+        if self.enter_as(&mut state, room, user).await? { Ok(()) } else { Err(nonsense("enter")) }
+    }
+
+    /// `false`: the server is another one than that which has the lease, and took nothing.
+    async fn enter_as(&self, state: &mut State, room: &RoomName, user: &UserId) -> Result<bool, Unavailable> {
         // Listed first: a crash in between leaves a room in the list without users, not users without a room in it.
         if !state.listed.contains(room) {
             let list = self.link.keys.rooms_of_instance(&state.incarnation);
             self.command("SADD", vec![bytes(list), bytes(room.to_string())]).await?;
             state.listed.insert(room.clone());
         }
-        self.change(Function::Enter, PresenceChange::Join, room, user, &state.incarnation).await.map(|_| ())
+        let (name, server) = (&state.incarnation, &state.server);
+        let answer = self.change(Function::Enter, PresenceChange::Join, room, user, name, server).await?;
+        Ok(answer.number() != Some(ANOTHER_SERVER))
     }
 
     async fn leave_now(&self, room: &RoomName, user: &UserId) -> Result<(), Unavailable> {
         let mut state = self.state.lock().await;
-        let left = self.change(Function::Leave, PresenceChange::Leave, room, user, &state.incarnation).await?;
+        let now = self.link.clock.now().mono;
+        state.former.take_if(|(_, until)| *until <= now);
+        // Who leaves is gone at once, not when the former name is cleaned up after.
+        if let Some((former, _)) = &state.former {
+            self.change(Function::Leave, PresenceChange::Leave, room, user, former, &state.server).await?;
+        }
+        let (name, server) = (&state.incarnation, &state.server);
+        let left = self.change(Function::Leave, PresenceChange::Leave, room, user, name, server).await?;
         if left.number() == Some(0) && state.listed.remove(room) {
             let list = self.link.keys.rooms_of_instance(&state.incarnation);
             self.command("SREM", vec![bytes(list), bytes(room.to_string())]).await?;
@@ -139,89 +179,53 @@ impl RedisPresence {
         // through again; only who has not by then is gone.
         let now = self.link.clock.now().mono;
         if self.link.health.steady_for(LEASE, now) {
-            for other in expired.iter().filter(|other| **other != state.incarnation) {
-                self.clean_up_after(other).await?;
-            }
+            self.cleaner.start(expired.into_iter().filter(|other| *other != state.incarnation).collect());
         }
         Ok(!std::mem::take(&mut state.lost))
     }
 
-    /// Renews the lease, under another name if it was given up, and returns whose leases have run out.
+    async fn lease(&self, name: &str, length: Duration, most: u64) -> Result<Vec<Reply>, Unavailable> {
+        let length = number(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
+        let arguments = vec![bytes(name.to_owned()), length, number(most)];
+        Ok(self.call(Function::Renew, vec![self.link.keys.leases()], arguments).await?.into_array())
+    }
+
+    /// Renews the lease, takes another name if something may be gone, and returns whose leases have run out.
     async fn renew_lease(&self, state: &mut State) -> Result<Vec<String>, Unavailable> {
-        let arguments = vec![
-            bytes(state.incarnation.clone()),
-            number(u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX)),
-            number(GIVEN_UP_AT_ONCE),
-        ];
-        let answer = self.call(Function::Renew, vec![self.link.keys.leases()], arguments).await?.into_array();
+        let answer = self.lease(&state.incarnation, LEASE, GIVEN_UP_AT_ONCE).await?;
         let [server, stood, expired] = answer.as_slice() else { return Err(nonsense("renew")) };
         let server = server.text().ok_or_else(|| nonsense("renew"))?;
         let first = state.renewed.is_none();
-        // A server that took over, or came back, may not have all that was entered.
+        // A server that took over, or came back, may not have all that was entered, and may have what was left.
         let moved = *state.server != *server && !first;
         let given_up = stood.number() != Some(1) && !first;
         state.lost |= moved || given_up;
+        // Remembered, because the next renewal does not see it again if the change of name fails.
+        state.rename |= moved || given_up;
         state.server = server.into();
-        if given_up {
+        if state.rename {
             self.take_another_name(state).await?;
         }
         state.renewed = Some(self.link.clock.now().mono);
         Ok(expired.clone().into_array().iter().filter_map(|name| name.text().map(str::to_owned)).collect())
     }
 
-    /// Moves what is left under the old name to a new one, so that whoever cleans up after the old one does not hit it.
+    /// Leaves what is held under the old name to whoever cleans up after it, and lets it stand until it was entered again.
     async fn take_another_name(&self, state: &mut State) -> Result<(), Unavailable> {
-        let old = std::mem::replace(&mut state.incarnation, incarnation(&self.link));
-        let mut rooms = self.rooms_of(&old).await?;
-        rooms.extend(state.listed.drain());
-        let length = number(u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX));
-        let arguments = vec![bytes(state.incarnation.clone()), length, number(0)];
-        self.call(Function::Renew, vec![self.link.keys.leases()], arguments).await?;
-        for room in rooms {
-            for user in self.held_by(&old, &room).await? {
-                if !state.listed.contains(&room) {
-                    let list = self.link.keys.rooms_of_instance(&state.incarnation);
-                    self.command("SADD", vec![bytes(list), bytes(room.to_string())]).await?;
-                    state.listed.insert(room.clone());
-                }
-                self.change(Function::Enter, PresenceChange::Join, &room, &user, &state.incarnation).await?;
-                self.change(Function::Leave, PresenceChange::Leave, &room, &user, &old).await?;
-            }
+        // The server may have lost the list; without it nobody would find what it still has.
+        let list = self.link.keys.rooms_of_instance(&state.incarnation);
+        let rooms: Vec<_> = state.listed.iter().collect();
+        for rooms in rooms.chunks(LISTED_AT_ONCE) {
+            let rooms = rooms.iter().map(|room| bytes(room.to_string()));
+            self.command("SADD", std::iter::once(bytes(list.clone())).chain(rooms).collect()).await?;
         }
-        self.forget(&old).await
-    }
-
-    /// Removes what an instance held whose lease has run out, and tells the leaves. Several may do so at once, and one that
-    /// does not finish leaves the rest to the next.
-    async fn clean_up_after(&self, other: &str) -> Result<(), Unavailable> {
-        let arguments = vec![bytes(other.to_owned())];
-        if self.call(Function::GiveUp, vec![self.link.keys.leases()], arguments).await?.number() != Some(1) {
-            return Ok(());
-        }
-        for room in self.rooms_of(other).await? {
-            for user in self.held_by(other, &room).await? {
-                self.change(Function::Leave, PresenceChange::Leave, &room, &user, other).await?;
-            }
-        }
-        self.forget(other).await?;
-        tracing::info!(instance = other, "cleaned up after an instance that is gone");
-        Ok(())
-    }
-
-    async fn rooms_of(&self, instance: &str) -> Result<HashSet<RoomName>, Unavailable> {
-        let rooms = self.command("SMEMBERS", vec![bytes(self.link.keys.rooms_of_instance(instance))]).await?;
-        Ok(rooms.into_array().iter().filter_map(|room| RoomName::parse(room.text()?).ok()).collect())
-    }
-
-    async fn held_by(&self, instance: &str, room: &RoomName) -> Result<Vec<UserId>, Unavailable> {
-        let who = vec![self.link.keys.room(room).who()];
-        let users = self.call(Function::Held, who, vec![bytes(instance.to_owned())]).await?;
-        Ok(users.into_array().iter().filter_map(user).collect())
-    }
-
-    async fn forget(&self, instance: &str) -> Result<(), Unavailable> {
-        self.command("DEL", vec![bytes(self.link.keys.rooms_of_instance(instance))]).await?;
-        self.command("ZREM", vec![bytes(self.link.keys.leases()), bytes(instance.to_owned())]).await?;
+        let name = incarnation(&self.link);
+        self.lease(&name, LEASE, 0).await?;
+        self.lease(&state.incarnation, FORMER, 0).await?;
+        let until = self.link.clock.now().mono + FORMER;
+        state.former = Some((std::mem::replace(&mut state.incarnation, name), until));
+        state.listed = HashSet::new();
+        state.rename = false;
         Ok(())
     }
 }

@@ -283,8 +283,12 @@ local function holds(holders, instance)
 end
 
 -- KEYS who, held
--- ARGV user, instance, channel, hint, most users of a room that tells hints
+-- ARGV user, instance, channel, hint, most users of a room that tells hints, server that has the lease
+-- Returns -1, and does nothing, if this is another server: it may have lost the lease and the list of rooms.
 local function enter(KEYS, ARGV)
+    if ARGV[6] ~= server() then
+        return -1
+    end
     local holders = redis.call('HGET', KEYS[1], ARGV[1])
     if holders and holds(holders, ARGV[2]) then
         return 0
@@ -328,41 +332,79 @@ local function leave(KEYS, ARGV)
     return left
 end
 
--- KEYS who
--- ARGV instance
--- Returns the users that the instance has in the room.
-local function held(KEYS, ARGV)
-    local users, all = {}, redis.call('HGETALL', KEYS[1])
+-- A name as JSON. Nobody needs an escaped slash, and other hints have none.
+local function json(name)
+    return (string.gsub(cjson.encode(name), '\\/', '/'))
+end
+
+-- KEYS who, held
+-- ARGV instance, channel, hint up to the user, most users of a room that tells hints, cursor, users to look at
+-- Removes what the instance holds among these users, and tells the leaves. Returns the cursor to go on with; 0: done.
+local function clear(KEYS, ARGV)
+    local answer = redis.call('HSCAN', KEYS[1], ARGV[5], 'COUNT', ARGV[6])
+    local cursor, all = answer[1], answer[2]
+    local users, most, removed = redis.call('HLEN', KEYS[1]), tonumber(ARGV[4]), 0
     for index = 1, #all, 2 do
-        if holds(all[index + 1], ARGV[1]) then
-            users[#users + 1] = all[index]
+        local user, holders = all[index], all[index + 1]
+        if holds(holders, ARGV[1]) then
+            local others = {}
+            for holder in string.gmatch(holders, '%S+') do
+                if holder ~= ARGV[1] then
+                    others[#others + 1] = holder
+                end
+            end
+            removed = removed + 1
+            if #others > 0 then
+                redis.call('HSET', KEYS[1], user, table.concat(others, ' '))
+            else
+                redis.call('HDEL', KEYS[1], user)
+                if users <= most then
+                    redis.call('SPUBLISH', ARGV[2], ARGV[3] .. json(user) .. '}')
+                end
+                users = users - 1
+            end
         end
     end
-    return users
+    if removed > 0 then
+        redis.call('HINCRBY', KEYS[2], ARGV[1], -removed)
+    end
+    if cursor == '0' or tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or 0) <= 0 then
+        redis.call('HDEL', KEYS[2], ARGV[1])
+        return '0'
+    end
+    return cursor
 end
 
 -- KEYS leases
 -- ARGV instance, length, most expired ones to tell
--- Returns the server's run_id, whether the lease stood, and instances whose lease has run out.
+-- Returns the server's run_id, whether the lease stood, and instances whose lease has run out and nobody cleans up after.
 local function renew(KEYS, ARGV)
     local now = clock()
     local stood = (tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0) > 0) and 1 or 0
     redis.call('ZADD', KEYS[1], integer(now + tonumber(ARGV[2])), ARGV[1])
-    local expired = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', integer(now), 'LIMIT', 0, ARGV[3])
+    local expired = redis.call('ZRANGEBYSCORE', KEYS[1], integer(-now), integer(now), 'LIMIT', 0, ARGV[3])
     return { server(), stood, expired }
 end
 
 -- KEYS leases
--- ARGV instance
--- Ends a lease that has run out: from here on the instance knows that it was given up. The lease stays listed, at zero,
--- until the last trace of the instance is removed: whoever removes it may be gone before that.
+-- ARGV instance, length of the claim, claim that is held
+-- Ends a lease that has run out, for who is to clean up: from here on the instance knows that it was given up. The lease
+-- stays listed until the last trace of the instance is removed: as a claim, which is the negative time at which it runs
+-- out, because who cleans up may be gone before that. With the claim that is held it is put off, or with length 0 the
+-- lease is removed. Returns the claim; 0: it is somebody else's, or the instance came back.
 local function give_up(KEYS, ARGV)
-    local runs_out = redis.call('ZSCORE', KEYS[1], ARGV[1])
-    if not runs_out or tonumber(runs_out) > clock() then
+    local score, now = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or ''), clock()
+    local free = ARGV[3] == '0' and score and score >= -now and score <= now
+    if not free and (ARGV[3] == '0' or score ~= -tonumber(ARGV[3])) then
         return 0
     end
-    redis.call('ZADD', KEYS[1], 0, ARGV[1])
-    return 1
+    if ARGV[2] == '0' then
+        redis.call('ZREM', KEYS[1], ARGV[1])
+        return tonumber(ARGV[3])
+    end
+    local claim = now + tonumber(ARGV[2])
+    redis.call('ZADD', KEYS[1], integer(-claim), ARGV[1])
+    return claim
 end
 
 -- KEYS records, until
@@ -400,7 +442,7 @@ redis.register_function({ function_name = '@_position_only', callback = while_re
 redis.register_function({ function_name = '@_primary', callback = primary, flags = { 'no-writes' } })
 redis.register_function('@_enter', enter)
 redis.register_function({ function_name = '@_leave', callback = leave, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@_held', callback = held, flags = { 'no-writes' } })
+redis.register_function({ function_name = '@_clear', callback = clear, flags = { 'allow-oom' } })
 redis.register_function({ function_name = '@_renew', callback = renew, flags = { 'allow-oom' } })
 redis.register_function({ function_name = '@_give_up', callback = give_up, flags = { 'allow-oom' } })
 redis.register_function({ function_name = '@_announce', callback = announce, flags = { 'allow-oom' } })

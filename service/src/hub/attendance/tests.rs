@@ -133,3 +133,19 @@ async fn what_a_lapsed_lease_took_is_entered_again() {
     fixture.port.forgot.store(true, Ordering::SeqCst);
     assert_eq!(fixture.after(RENEW_EVERY * 2).await, ["enter alice", "enter alice"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_leave_that_was_due_when_the_lease_lapsed_is_told_all_the_same() {
+    let fixture = Fixture::new();
+    fixture.enter();
+    fixture.attendance.settled().await;
+    fixture.port.fails.store(true, Ordering::SeqCst);
+    fixture.leave(true);
+    fixture.after(Duration::from_millis(100)).await;
+    fixture.port.forgot.store(true, Ordering::SeqCst);
+    assert_eq!(fixture.after(RENEW_EVERY * 2).await, ["enter alice"]);
+    assert!(!fixture.port.forgot.load(Ordering::SeqCst), "the loss was noticed");
+    fixture.port.fails.store(false, Ordering::SeqCst);
+    assert_eq!(fixture.after(Duration::from_secs(1)).await, ["enter alice", "leave alice"]);
+    assert!(fixture.attendance.state.lock().places.is_empty(), "nothing is kept of who is gone");
+}
