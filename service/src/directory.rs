@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::backplane::Unavailable;
 use crate::ids::{RoomName, ServerId, UserId};
+use crate::rights::RoomSpan;
 
 /// An instance as it last described itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,18 +26,33 @@ pub struct InstanceRecord {
     pub draining: bool,
 }
 
+/// Some of the rooms that were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// In the order of their names, with their top offsets.
+    pub rooms: Vec<(RoomName, u64)>,
+    /// There may be more after this name; `None`: that is all.
+    pub next: Option<RoomName>,
+}
+
 /// Cluster-wide facts.
 ///
 /// Guarantees, each checked by `directory/conformance.rs`: a ban is seen by `banned` on every instance once `ban` has
 /// returned, until it is lifted or its time has passed; rooms are listed in the order of their names once they hold a
 /// message; an instance is listed until [`RECORD_TTL`] after it last announced itself.
 pub trait Directory: Send + Sync {
-    /// Rooms with a logged message whose names are greater than `after`, at most `most`, with their top offsets.
+    /// Rooms with a logged message whose names are within `spans`, which are as [`Rights::spans`] makes them, and greater
+    /// than `after`; at most `most`, which is not 0. Only names within the spans are looked at, and no more than [`LOOKED_AT`]
+    /// for each room that may be listed: with many rooms that hold nothing any more there may be fewer rooms than `most`,
+    /// or none, and still a `next`.
+    ///
+    /// [`Rights::spans`]: crate::rights::Rights::spans
     fn rooms<'a>(
         &'a self,
+        spans: &'a [RoomSpan],
         after: Option<&'a str>,
         most: usize,
-    ) -> BoxFuture<'a, Result<Vec<(RoomName, u64)>, Unavailable>>;
+    ) -> BoxFuture<'a, Result<Listed, Unavailable>>;
 
     /// Refuses the user everywhere for this long. A later ban replaces an earlier one.
     fn ban<'a>(&'a self, user: &'a UserId, lasts: Duration) -> BoxFuture<'a, Result<(), Unavailable>>;
@@ -54,5 +70,7 @@ pub trait Directory: Send + Sync {
     fn instances(&self) -> BoxFuture<'_, Result<Vec<InstanceRecord>, Unavailable>>;
 }
 
+/// Most names that are looked at for each room that may be listed.
+pub const LOOKED_AT: usize = 3;
 /// How long an announcement stands.
 pub const RECORD_TTL: Duration = Duration::from_secs(15);

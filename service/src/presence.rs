@@ -14,7 +14,7 @@ use crate::ids::{RoomName, UserId};
 /// Who is in a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roster {
-    /// Users in the order of their names, at most as many as asked for.
+    /// Users in the order of their names, at most as many as asked for; which ones, if there are more, is left open.
     pub users: Vec<UserId>,
     /// How many there are.
     pub count: usize,

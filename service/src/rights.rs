@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::clock::Moment;
-use crate::ids::{LogName, UserId};
+use crate::ids::{LogName, RoomName, UserId};
 
 /// One thing that may be allowed in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
@@ -37,6 +37,49 @@ impl RoomRule {
         match self.pattern.strip_suffix('*') {
             Some(prefix) => room.starts_with(prefix),
             None => room == self.pattern,
+        }
+    }
+}
+
+/// Rooms that are found by their names, in one go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoomSpan {
+    /// All whose names begin with this, which may be empty.
+    Beginning(Box<str>),
+    /// One.
+    One(RoomName),
+}
+
+impl RoomSpan {
+    /// Every room.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::Beginning(Box::default())
+    }
+
+    /// No name of the span is before this.
+    #[must_use]
+    pub fn start(&self) -> &str {
+        match self {
+            Self::Beginning(prefix) => prefix,
+            Self::One(room) => room.as_str(),
+        }
+    }
+
+    /// Whether a room of this name would be one of them.
+    #[must_use]
+    pub fn covers(&self, name: &str) -> bool {
+        match self {
+            Self::Beginning(prefix) => name.starts_with(&**prefix),
+            Self::One(room) => name == room.as_str(),
+        }
+    }
+
+    /// `None`: no room can have such a name.
+    fn of(pattern: &str) -> Option<Self> {
+        match pattern.strip_suffix('*') {
+            Some(prefix) => Some(Self::Beginning(prefix.into())),
+            None => RoomName::parse(pattern).ok().map(Self::One),
         }
     }
 }
@@ -76,6 +119,24 @@ impl Rights {
                 Some(rules) => rules.iter().any(|rule| rule.can.contains(&right) && rule.matches(room.as_str())),
             },
         }
+    }
+
+    /// The rooms in which `right` holds, in the order of their names; no span lies within another.
+    #[must_use]
+    pub fn spans(&self, right: Right) -> Vec<RoomSpan> {
+        let Some(rules) = self.0.as_ref().and_then(|claims| claims.rooms.as_ref()) else {
+            return vec![RoomSpan::all()];
+        };
+        let holding = rules.iter().filter(|rule| rule.can.contains(&right));
+        let mut spans: Vec<_> = holding.filter_map(|rule| RoomSpan::of(&rule.pattern)).collect();
+        // Of two that start alike, the one that covers the other is first; between a beginning and what it covers there is
+        // nothing that it does not cover, so that looking at the one before is enough.
+        spans.sort_by(|a, b| {
+            let is_one = |span: &RoomSpan| matches!(span, RoomSpan::One(_));
+            a.start().cmp(b.start()).then(is_one(a).cmp(&is_one(b)))
+        });
+        spans.dedup_by(|later, kept| kept.covers(later.start()));
+        spans
     }
 
     /// Whether direct messages may be sent and received.
@@ -142,6 +203,29 @@ mod tests {
         let some = rights(r#"{"rooms":[{"match":"a*b","can":["join"]}]}"#);
         assert!(some.allows(&room("a*b"), Right::Join));
         assert!(!some.allows(&room("axb"), Right::Join));
+    }
+
+    #[test]
+    fn spans_are_what_is_allowed_in_order_and_without_what_is_covered() {
+        let some = rights(
+            r#"{"rooms":[{"match":"b","can":["join"]},{"match":"team-a-*","can":["join"]},{"match":"team-*","can":["join"]},
+            {"match":"team-","can":["join"]},{"match":"team","can":["join"]},{"match":"b","can":["join","history"]},
+            {"match":"a*","can":["history"]},{"match":"team.","can":["join"]}]}"#,
+        );
+        let one = |name: &str| RoomSpan::One(RoomName::parse(name).unwrap());
+        let expected = [one("b"), one("team"), RoomSpan::Beginning("team-".into()), one("team.")];
+        assert_eq!(some.spans(Right::Join), expected);
+        assert_eq!(some.spans(Right::History), [RoomSpan::Beginning("a".into()), one("b")]);
+        assert_eq!(some.spans(Right::Publish), []);
+        for everything in
+            [rights("{}"), rights(r#"{"direct":true}"#), rights(r#"{"rooms":[{"match":"*","can":["join"]}]}"#)]
+        {
+            assert_eq!(everything.spans(Right::Join), [RoomSpan::all()]);
+        }
+        for name in ["a", "b", "bb", "team", "team-", "team-a-b", "team-é", "team.", "team.x", "tea"] {
+            let covered = some.spans(Right::Join).iter().any(|span| span.covers(name));
+            assert_eq!(covered, some.allows(&room(name), Right::Join), "{name}");
+        }
     }
 
     #[test]

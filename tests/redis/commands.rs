@@ -8,6 +8,7 @@ use parley_service::ids::{Key, LogName, RetryKey, RoomName, ServerId};
 use parley_service::message::Draft;
 use parley_service::presence::Presence as _;
 use parley_service::presence::redis::RedisPresence;
+use parley_service::rights::RoomSpan;
 use parley_tests::redis::{Redis, Wire};
 
 use crate::rig::{DEADLINE, draft, fill, instance, room, user};
@@ -46,6 +47,90 @@ async fn a_publish_is_one_command() {
     }
 }
 
+/// How many commands of each kind something sent.
+async fn counted(redis: &Redis, monitor: &mut Wire, kinds: &[&str]) -> Vec<usize> {
+    redis.ask(&["ECHO", "over"]).await;
+    let lines = until_over(monitor).await;
+    kinds.iter().map(|kind| lines.iter().filter(|line| line.contains(kind)).count()).collect()
+}
+
+/// Puts names into the index, without logs.
+async fn index(redis: &Redis, names: impl Iterator<Item = String>) {
+    let scored: Vec<_> = names.flat_map(|name| ["0".to_owned(), name]).collect();
+    let command: Vec<_> =
+        ["ZADD", "parley:{rooms}:index"].into_iter().chain(scored.iter().map(String::as_str)).collect();
+    redis.ask(&command).await;
+}
+
+#[tokio::test]
+async fn a_listing_looks_only_at_rooms_that_the_rights_allow() {
+    let redis = Redis::start().await;
+    let (backplane, _instance) = instance(&redis).await;
+    let directory = RedisDirectory::new(&backplane);
+    for name in ["team-1", "team-2", "mine"] {
+        fill(&backplane, &room(name), 1).await;
+    }
+    let all = [RoomSpan::all()];
+    let listed = async || directory.rooms(&all, None, 10).await.unwrap().rooms.len();
+    parley_tests::eventually::eventually_fetched(DEADLINE, listed, |rooms| *rooms == 3).await;
+    index(&redis, (0..500).map(|number| format!("n{number}"))).await;
+    let mut monitor = redis.wire().await;
+    monitor.ask(&["MONITOR"]).await.unwrap();
+    let name = |name: &str| RoomSpan::One(RoomName::parse(name).unwrap());
+    let spans = [name("mine"), name("nobody"), name("other"), RoomSpan::Beginning("team-".into())];
+    let rooms = directory.rooms(&spans, None, 1_000).await.unwrap().rooms;
+    let names: Vec<_> = rooms.iter().map(|(room, _)| room.as_str()).collect();
+    assert_eq!(names, ["mine", "team-1", "team-2"]);
+    let kinds = ["\"ZMSCORE\"", "\"ZRANGE\"", "_position\"", "\""];
+    assert_eq!(counted(&redis, &mut monitor, &kinds).await, [1, 1, 3, 5]);
+}
+
+#[tokio::test]
+async fn a_listing_among_rooms_that_are_gone_ends_and_goes_on_where_it_was() {
+    let redis = Redis::start().await;
+    let (backplane, _instance) = instance(&redis).await;
+    let directory = RedisDirectory::new(&backplane);
+    fill(&backplane, &room("z"), 1).await;
+    let all = [RoomSpan::all()];
+    let listed = async || directory.rooms(&all, None, 10).await.unwrap().rooms.len();
+    parley_tests::eventually::eventually_fetched(DEADLINE, listed, |rooms| *rooms == 1).await;
+    index(&redis, (0..100).map(|number| format!("gone-{number:02}"))).await;
+    let mut monitor = redis.wire().await;
+    monitor.ask(&["MONITOR"]).await.unwrap();
+    let mut next = None::<RoomName>;
+    for round in 0..4 {
+        let listed = directory.rooms(&all, next.as_ref().map(RoomName::as_str), 10).await.unwrap();
+        let (rooms, last) = if round < 3 { (0, Some(format!("gone-{}", round * 30 + 29))) } else { (1, None) };
+        assert_eq!(listed.rooms.len(), rooms, "{listed:?}");
+        assert_eq!(listed.next.as_ref().map(ToString::to_string), last);
+        let looked = counted(&redis, &mut monitor, &["\"ZRANGE\"", "_position\""]).await;
+        assert_eq!(looked, if round < 3 { [3, 30] } else { [2, 11] }, "round {round}");
+        next = listed.next;
+    }
+    assert_eq!(redis.ask(&["ZRANGE", "parley:{rooms}:index", "0", "-1"]).await.texts(), ["z"]);
+}
+
+#[tokio::test]
+async fn a_roster_of_a_large_room_is_not_fetched_as_a_whole() {
+    let redis = Redis::start().await;
+    let (backplane, _instance) = instance(&redis).await;
+    let presence = RedisPresence::new(&backplane);
+    let users: Vec<_> = (0..3_000).flat_map(|number| [format!("u{number}"), "holder".to_owned()]).collect();
+    let command: Vec<_> = ["HSET", "parley:{r:r}:who"].into_iter().chain(users.iter().map(String::as_str)).collect();
+    redis.ask(&command).await;
+    let name = RoomName::parse("r").unwrap();
+    let mut monitor = redis.wire().await;
+    monitor.ask(&["MONITOR"]).await.unwrap();
+    let roster = presence.roster(&name, 100).await.unwrap();
+    assert_eq!((roster.users.len(), roster.count), (100, 3_000));
+    assert!(roster.users.is_sorted_by(|a, b| a < b), "{:?}", roster.users);
+    let counts = counted(&redis, &mut monitor, &["\"HKEYS\"", "\"HLEN\"", "\"HSCAN\""]).await;
+    assert_eq!(counts[..2], [0, 1]);
+    assert!((1..=2).contains(&counts[2]), "a scan may tell some less than its count: {counts:?}");
+    let roster = presence.roster(&name, 3_000).await.unwrap();
+    assert_eq!((roster.users.len(), roster.count), (3_000, 3_000));
+}
+
 #[tokio::test]
 async fn nothing_lies_outside_the_prefix() {
     let redis = Redis::start().await;
@@ -65,7 +150,7 @@ async fn nothing_lies_outside_the_prefix() {
     directory.announce(record).await.unwrap();
     parley_tests::eventually::eventually_fetched(
         DEADLINE,
-        async || directory.rooms(None, 10).await.unwrap().len(),
+        async || directory.rooms(&[RoomSpan::all()], None, 10).await.unwrap().rooms.len(),
         |rooms| *rooms == 1,
     )
     .await;

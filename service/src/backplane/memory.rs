@@ -25,6 +25,7 @@ use crate::clock::{Clock, Moment};
 use crate::delivery::EphemeralKind;
 use crate::entropy::Entropy;
 use crate::ids::{LogName, RoomName, ServerId};
+use crate::rights::RoomSpan;
 
 /// What is kept, and how much of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,10 +150,17 @@ impl MemoryBroker {
         }
     }
 
-    /// Rooms with a message so far whose names are greater than `after`, in order, at most `most`, with their tops.
+    /// Rooms with a message so far whose names are within the spans and greater than `after`, in order, at most `most`, with
+    /// their tops; and the name after which there may be more. At most `look` names are looked at.
     #[must_use]
-    pub fn rooms(&self, after: Option<&str>, most: usize) -> Vec<(RoomName, u64)> {
-        self.store.rooms(after, most)
+    pub fn rooms(
+        &self,
+        spans: &[RoomSpan],
+        after: Option<&str>,
+        most: usize,
+        look: usize,
+    ) -> (Vec<(RoomName, u64)>, Option<RoomName>) {
+        self.store.rooms(spans, after, most, look)
     }
 
     /// Keeps the total below its bound.

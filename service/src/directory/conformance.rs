@@ -12,6 +12,7 @@ use crate::backplane::Backplane;
 use crate::backplane::conformance::{Promise, Verdict, eventually, promises};
 use crate::ids::{LogName, RoomName, ServerId, UserId};
 use crate::message::Draft;
+use crate::rights::RoomSpan;
 
 /// An empty directory of its own for one check.
 pub trait Rig: Send + Sync {
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Promise<dyn Rig>> {
         rooms_with_a_message_are_listed_in_order_with_their_tops,
         inboxes_control_and_empty_rooms_are_not_listed,
         a_listing_goes_on_after_a_name,
+        a_listing_has_what_is_within_the_spans_and_nothing_else,
         a_ban_is_seen_everywhere_at_once,
         a_ban_passes,
         a_later_ban_replaces_an_earlier_one,
@@ -59,8 +61,14 @@ impl Member {
     }
 
     async fn rooms(&self, after: Option<&str>, most: usize) -> Listing {
-        let rooms = self.directory.rooms(after, most).await.expect("a healthy directory lists");
-        rooms.into_iter().map(|(room, top)| (room.to_string(), top)).collect()
+        self.within(&[RoomSpan::all()], after, most).await.0
+    }
+
+    /// Also the name after which there may be more.
+    async fn within(&self, spans: &[RoomSpan], after: Option<&str>, most: usize) -> (Listing, Option<String>) {
+        let listed = self.directory.rooms(spans, after, most).await.expect("a healthy directory lists");
+        let rooms = listed.rooms.into_iter().map(|(room, top)| (room.to_string(), top));
+        (rooms.collect(), listed.next.map(|name| name.to_string()))
     }
 
     async fn ban(&self, name: &str, seconds: u64) {
@@ -131,18 +139,49 @@ async fn a_listing_goes_on_after_a_name(rig: Arc<dyn Rig>) -> Verdict {
         a.publish(room(name), 1).await;
     }
     eventually("all rooms", |rooms: &Listing| rooms.len() == 7, async || a.rooms(None, 10).await).await;
-    let cases: [(Option<&str>, usize, &[usize]); 6] = [
+    let cases: [(Option<&str>, usize, &[usize]); 5] = [
         (None, 3, &[0, 1, 2]),
         (Some("r2"), 3, &[3, 4, 5]),
         (Some("r5"), 3, &[6]),
         (Some("r6"), 3, &[]),
         (Some("r2x"), 2, &[3, 4]),
-        (Some(""), 0, &[]),
     ];
     for (after, most, expected) in cases {
         let expected: Listing = expected.iter().map(|number| (names[*number].clone(), 1)).collect();
         assert_eq!(a.rooms(after, most).await, expected, "{most} after {after:?}");
     }
+    Verdict::Kept
+}
+
+async fn a_listing_has_what_is_within_the_spans_and_nothing_else(rig: Arc<dyn Rig>) -> Verdict {
+    /// After which name, how many at most; the names, and after which one there is more.
+    type Case<'a> = (Option<&'a str>, usize, &'a [&'a str], Option<&'a str>);
+    let a = Member::on(&rig, "a").await;
+    let names = ["a", "b", "bb", "team", "team-", "team-1", "team-é", "team.", "u", "é"];
+    for name in names {
+        a.publish(room(name), 1).await;
+    }
+    eventually("all", |rooms: &Listing| rooms.len() == names.len(), async || a.rooms(None, 20).await).await;
+    let one = |name: &str| RoomSpan::One(RoomName::parse(name).expect("checks use good names"));
+    let spans = [one("a"), one("absent"), one("b"), RoomSpan::Beginning("team-".into()), one("u"), one("x")];
+    let allowed = ["a", "b", "team-", "team-1", "team-é", "u"];
+    let cases: [Case; 9] = [
+        (None, 20, &allowed, None),
+        (None, 6, &allowed, None),
+        (None, 5, &allowed[..5], Some("team-é")),
+        (None, 2, &allowed[..2], Some("b")),
+        (Some("a"), 2, &allowed[1..3], Some("team-")),
+        (Some("bb"), 20, &allowed[2..], None),
+        (Some("team-0"), 1, &["team-1"], Some("team-1")),
+        (Some("team-é"), 1, &["u"], None),
+        (Some("u"), 1, &[], None),
+    ];
+    for (after, most, expected, next) in cases {
+        let expected: Vec<_> = expected.iter().map(|name| (*name, 1)).collect();
+        let found = a.within(&spans, after, most).await;
+        assert_eq!(found, (listing(&expected), next.map(str::to_owned)), "{most} after {after:?}");
+    }
+    assert_eq!(a.within(&[], None, 10).await, (Vec::new(), None), "no rights, no rooms");
     Verdict::Kept
 }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::{Directory, InstanceRecord, RECORD_TTL};
+use super::{Directory, InstanceRecord, LOOKED_AT, Listed, RECORD_TTL};
 use crate::backplane::Unavailable;
 use crate::backplane::memory::MemoryBroker;
 use crate::clock::Moment;
-use crate::ids::{RoomName, ServerId, UserId};
+use crate::ids::{ServerId, UserId};
+use crate::rights::RoomSpan;
 
 /// Most bans at a time. Further ones are refused until one is lifted or has passed.
 pub const MAX_BANS: usize = 100_000;
@@ -81,10 +82,14 @@ impl MemoryDirectory {
 impl Directory for MemoryDirectory {
     fn rooms<'a>(
         &'a self,
+        spans: &'a [RoomSpan],
         after: Option<&'a str>,
         most: usize,
-    ) -> BoxFuture<'a, Result<Vec<(RoomName, u64)>, Unavailable>> {
-        Box::pin(async move { Ok(self.broker.rooms(after, most)) })
+    ) -> BoxFuture<'a, Result<Listed, Unavailable>> {
+        Box::pin(async move {
+            let (rooms, next) = self.broker.rooms(spans, after, most, most.saturating_mul(LOOKED_AT));
+            Ok(Listed { rooms, next })
+        })
     }
 
     fn ban<'a>(&'a self, user: &'a UserId, lasts: Duration) -> BoxFuture<'a, Result<(), Unavailable>> {

@@ -7,15 +7,16 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 
-use super::{Directory, InstanceRecord, RECORD_TTL};
+use super::{Directory, InstanceRecord, LOOKED_AT, Listed, RECORD_TTL};
 use crate::backplane::redis::{RedisBackplane, unavailable};
 use crate::backplane::{Backplane as _, Unavailable};
 use crate::ids::{LogName, RoomName, ServerId, UserId};
 use crate::redis::{Function, Link, Reply, bytes, number};
+use crate::rights::RoomSpan;
 
 /// How often rooms that were published to are indexed.
 const INDEX_EVERY: Duration = Duration::from_secs(2);
-/// Rooms that are indexed or listed with one command.
+/// Rooms that are indexed with one command.
 const ROOMS_AT_ONCE: usize = 500;
 
 /// An instance's view of the directory.
@@ -57,41 +58,89 @@ impl RedisDirectory {
         self.link.command(name, arguments).await.map_err(|error| unavailable(&error))
     }
 
-    async fn rooms_now(&self, after: Option<&str>, most: usize) -> Result<Vec<(RoomName, u64)>, Unavailable> {
-        let mut listed = Vec::new();
-        let mut from = after.map_or_else(|| "-".to_owned(), |name| format!("({name}"));
-        while listed.len() < most {
-            let wanted = (most - listed.len()).min(ROOMS_AT_ONCE);
-            let limit = number(wanted as u64);
-            let arguments = [
-                bytes(self.link.keys.rooms()),
-                bytes(from),
-                bytes("+"),
-                bytes("BYLEX"),
-                bytes("LIMIT"),
-                number(0),
-                limit,
-            ];
-            let names = self.command("ZRANGE", arguments.into()).await?.into_array();
-            let Some(last) = names.last().and_then(Reply::text) else { break };
-            from = format!("({last}");
-            let rooms: Vec<_> = names.iter().filter_map(|name| RoomName::parse(name.text()?).ok()).collect();
-            let logs: Vec<_> = rooms.iter().cloned().map(LogName::Room).collect();
-            let tops = self.backplane.positions(&logs).await?;
-            let (mut gone, count) = (Vec::new(), names.len());
-            for (room, top) in rooms.into_iter().zip(tops) {
-                if top.offset > 0 {
-                    listed.push((room, top.offset));
-                } else {
-                    gone.push(room);
-                }
+    async fn rooms_now(&self, spans: &[RoomSpan], after: Option<&str>, most: usize) -> Result<Listed, Unavailable> {
+        let (mut rooms, mut after) = (Vec::new(), after.map(str::to_owned));
+        // Rooms that are gone make room for others, but not for ever: this is what one request may cost.
+        for _ in 0..LOOKED_AT {
+            let wanted = most - rooms.len();
+            // One more than wanted tells whether there is more.
+            let mut names = self.names(spans, after.as_deref(), wanted + 1).await?;
+            let more = names.len() > wanted;
+            names.truncate(wanted);
+            after = names.last().cloned().or(after);
+            let names: Vec<_> = names.iter().filter_map(|name| RoomName::parse(name).ok()).collect();
+            self.tops(names, &mut rooms).await?;
+            if !more {
+                return Ok(Listed { rooms, next: None });
             }
-            self.remove(gone).await;
-            if count < wanted {
+            if rooms.len() >= most {
                 break;
             }
         }
-        Ok(listed)
+        Ok(Listed { rooms, next: after.and_then(|name| RoomName::parse(&name).ok()) })
+    }
+
+    /// The first names of the index that are within the spans and greater than `after`, in order; fewer than `most` are all.
+    async fn names(&self, spans: &[RoomSpan], after: Option<&str>, most: usize) -> Result<Vec<String>, Unavailable> {
+        let mut names = Vec::new();
+        let together = |a: &RoomSpan, b: &RoomSpan| matches!((a, b), (RoomSpan::One(_), RoomSpan::One(_)));
+        for run in spans.chunk_by(together) {
+            match run {
+                [RoomSpan::Beginning(prefix)] => {
+                    names.extend(self.names_beginning(prefix, after, most - names.len()).await?);
+                }
+                ones => names.extend(self.names_indexed(ones, after).await?),
+            }
+            if names.len() >= most {
+                names.truncate(most);
+                break;
+            }
+        }
+        Ok(names)
+    }
+
+    async fn names_beginning(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<String>, Unavailable> {
+        let from = match after {
+            Some(after) if after.starts_with(prefix) => format!("({after}"),
+            Some(after) if after > prefix => return Ok(Vec::new()),
+            _ if prefix.is_empty() => "-".to_owned(),
+            _ => format!("[{prefix}"),
+        };
+        // No name has this byte: it is in no UTF-8.
+        let to = if prefix.is_empty() { b"+".to_vec() } else { [b"(", prefix.as_bytes(), b"\xff"].concat() };
+        let (index, limit) = (bytes(self.link.keys.rooms()), number(most as u64));
+        let arguments = [index, bytes(from), bytes(to), bytes("BYLEX"), bytes("LIMIT"), number(0), limit];
+        let names = self.command("ZRANGE", arguments.into()).await?.into_array();
+        Ok(names.iter().filter_map(|name| name.text().map(str::to_owned)).collect())
+    }
+
+    /// Those of some names that are in the index: one command for all, where a position would be one for each.
+    async fn names_indexed(&self, ones: &[RoomSpan], after: Option<&str>) -> Result<Vec<String>, Unavailable> {
+        let names = ones.iter().map(RoomSpan::start);
+        let names: Vec<_> = names.filter(|name| after.is_none_or(|after| *name > after)).map(str::to_owned).collect();
+        if names.is_empty() {
+            return Ok(names);
+        }
+        let mut arguments = vec![bytes(self.link.keys.rooms())];
+        arguments.extend(names.iter().cloned().map(bytes));
+        let scores = self.command("ZMSCORE", arguments).await?.into_array();
+        let indexed = names.into_iter().zip(scores).filter(|(_, score)| *score != Reply::Nil);
+        Ok(indexed.map(|(name, _)| name).collect())
+    }
+
+    /// Adds rooms that hold a message; others leave the index.
+    async fn tops(&self, names: Vec<RoomName>, rooms: &mut Vec<(RoomName, u64)>) -> Result<(), Unavailable> {
+        let logs: Vec<_> = names.iter().cloned().map(LogName::Room).collect();
+        let tops = self.backplane.positions(&logs).await?;
+        let (held, gone): (Vec<_>, Vec<_>) = names.into_iter().zip(tops).partition(|(_, top)| top.offset > 0);
+        rooms.extend(held.into_iter().map(|(room, top)| (room, top.offset)));
+        self.remove(gone.into_iter().map(|(room, _)| room).collect()).await;
+        Ok(())
     }
 
     /// Rooms whose logs the server no longer has.
@@ -165,10 +214,11 @@ async fn index(link: &Link, backplane: &RedisBackplane) {
 impl Directory for RedisDirectory {
     fn rooms<'a>(
         &'a self,
+        spans: &'a [RoomSpan],
         after: Option<&'a str>,
         most: usize,
-    ) -> BoxFuture<'a, Result<Vec<(RoomName, u64)>, Unavailable>> {
-        Box::pin(self.rooms_now(after, most))
+    ) -> BoxFuture<'a, Result<Listed, Unavailable>> {
+        Box::pin(self.rooms_now(spans, after, most))
     }
 
     fn ban<'a>(&'a self, user: &'a UserId, lasts: Duration) -> BoxFuture<'a, Result<(), Unavailable>> {

@@ -7,11 +7,11 @@ use tracing::{Instrument as _, Span};
 
 use super::services::Services;
 use crate::auth::{AuthError, Credentials};
-use crate::backplane::{PublishError, Range};
+use crate::backplane::{PublishError, Range, Unavailable};
 use crate::clock::{Clock as _, Moment};
 use crate::hub::Membership;
 use crate::hub::outbox::Outbox;
-use crate::ids::{LogName, RoomName, UserId};
+use crate::ids::{LogName, UserId};
 use crate::message::{Draft, Stored};
 use crate::protocol::limits::{PRESENCE_MAX_USERS, ROOMS_MAX_LISTED};
 use crate::protocol::server_frame::RoomTop;
@@ -152,24 +152,9 @@ pub(super) async fn direct(
     }
 }
 
-/// Lists rooms by pages until enough of them may be joined.
-async fn rooms(services: &Services, rights: &Rights) -> Result<(Vec<RoomTop>, bool), crate::backplane::Unavailable> {
-    let (mut listed, mut after) = (Vec::new(), None::<RoomName>);
-    loop {
-        let page = services.directory.rooms(after.as_ref().map(RoomName::as_str), ROOMS_MAX_LISTED).await?;
-        let last_page = page.len() < ROOMS_MAX_LISTED;
-        after = page.last().map(|(room, _)| room.clone());
-        for (room, offset) in page {
-            if !rights.allows(&LogName::Room(room.clone()), Right::Join) {
-                continue;
-            }
-            if listed.len() == ROOMS_MAX_LISTED {
-                return Ok((listed, true));
-            }
-            listed.push(RoomTop { room, offset });
-        }
-        if last_page {
-            return Ok((listed, false));
-        }
-    }
+/// Lists the rooms that may be joined; `true` if there may be more.
+async fn rooms(services: &Services, rights: &Rights) -> Result<(Vec<RoomTop>, bool), Unavailable> {
+    let listed = services.directory.rooms(&rights.spans(Right::Join), None, ROOMS_MAX_LISTED).await?;
+    let rooms = listed.rooms.into_iter().map(|(room, offset)| RoomTop { room, offset });
+    Ok((rooms.collect(), listed.next.is_some()))
 }

@@ -7,7 +7,7 @@
 
 mod cleaner;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -163,13 +163,32 @@ impl RedisPresence {
         Ok(())
     }
 
+    /// What a large room costs is bounded by `most`, not by how many users there are.
     async fn roster_now(&self, room: &RoomName, most: usize) -> Result<Roster, Unavailable> {
-        let users = self.command("HKEYS", vec![bytes(self.link.keys.room(room).who())]).await?.into_array();
-        let mut users: Vec<UserId> = users.iter().filter_map(user).collect();
-        let count = users.len();
-        users.sort_unstable();
-        users.truncate(most);
-        Ok(Roster { users, count })
+        let who = self.link.keys.room(room).who();
+        let count = self.command("HLEN", vec![bytes(who.clone())]).await?.number();
+        let count = count.and_then(|count| usize::try_from(count).ok()).ok_or_else(|| nonsense("HLEN"))?;
+        if count <= most {
+            let users = self.command("HKEYS", vec![bytes(who)]).await?.into_array();
+            let mut users: Vec<UserId> = users.iter().filter_map(user).collect();
+            users.sort_unstable();
+            let count = users.len();
+            users.truncate(most);
+            return Ok(Roster { users, count });
+        }
+        // A scan may tell a user twice.
+        let (mut users, mut cursor) = (BTreeSet::new(), "0".to_owned());
+        while users.len() < most {
+            let arguments = vec![bytes(who.clone()), bytes(cursor), bytes("COUNT"), number(most as u64)];
+            let mut answer = self.command("HSCAN", arguments).await?.into_array().into_iter();
+            let (Some(next), Some(found)) = (answer.next(), answer.next()) else { return Err(nonsense("HSCAN")) };
+            users.extend(found.into_array().iter().step_by(2).filter_map(user));
+            cursor = next.text().ok_or_else(|| nonsense("HSCAN"))?.to_owned();
+            if cursor == "0" {
+                break;
+            }
+        }
+        Ok(Roster { users: users.into_iter().take(most).collect(), count })
     }
 
     async fn renew_now(&self) -> Result<bool, Unavailable> {

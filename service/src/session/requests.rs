@@ -1,6 +1,7 @@
 //! What a signed-in client may ask for, and what is started for it.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use super::publish_queue::{PublishQueue, Waiting};
 use super::{Action, Asked, JoinStart, Output, Pending, Phase, Session, error, feed::Feed, rooms::Joined};
@@ -13,6 +14,9 @@ use crate::protocol::client_frame::{ClientFrame, Destination, Since, Target};
 use crate::protocol::error_code::ErrorCode;
 use crate::protocol::server_frame::{self, Content, FrameId, ServerFrame};
 use crate::rights::{Grant, Right};
+
+/// When to repeat a `rooms` that came before the answer to the last one; that may take a second or two.
+const ROOMS_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 impl Session {
     pub(super) fn request(&mut self, id: Option<FrameId>, frame: ClientFrame<'_>, now: Now, out: &mut Vec<Output>) {
@@ -60,13 +64,19 @@ impl Session {
                 }
                 self.start(Pending::Presence { id, room: room.clone() }, Action::Presence { room }, out);
             }
-            ClientFrame::Rooms => self.start(Pending::Rooms { id }, Action::Rooms { rights: grant.rights }, out),
+            ClientFrame::Rooms => {
+                // The dearest question: one at a time, whatever the rate is.
+                if self.pending.iter().any(|(_, pending)| matches!(pending, Pending::Rooms { .. })) {
+                    return self.limited(id, ROOMS_AGAIN_AFTER, now, out);
+                }
+                self.start(Pending::Rooms { id }, Action::Rooms { rights: grant.rights }, out);
+            }
             ClientFrame::Ping => out.push(Output::Reply(ServerFrame::Pong { id })),
         }
     }
 
     /// Each kind of request has its own bucket, so that typing does not eat up chatting.
-    fn admit(&mut self, frame: &ClientFrame<'_>, now: Now) -> Result<(), std::time::Duration> {
+    fn admit(&mut self, frame: &ClientFrame<'_>, now: Now) -> Result<(), Duration> {
         let (rules, buckets) = (&self.rules, &mut self.buckets);
         match frame {
             ClientFrame::Chat { .. } => buckets.messages.take(rules.messages, now.mono),

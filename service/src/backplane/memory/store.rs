@@ -24,6 +24,7 @@ use crate::clock::Moment;
 use crate::entropy::Entropy;
 use crate::ids::{LogName, RoomName};
 use crate::message::Epoch;
+use crate::rights::RoomSpan;
 
 /// What an empty log costs besides its name: its places in the tables, its lock, its queues, its list of listeners.
 const LOG_OVERHEAD: usize = 512;
@@ -136,15 +137,39 @@ impl Store {
         self.lock(slot, work)
     }
 
-    /// Rooms above `after` that were written, in order, with their tops.
-    pub(super) fn rooms(&self, after: Option<&str>, most: usize) -> Vec<(RoomName, u64)> {
+    /// Rooms above `after` that were written, in order, with their tops, and where to go on; see the broker.
+    pub(super) fn rooms(
+        &self,
+        spans: &[RoomSpan],
+        after: Option<&str>,
+        most: usize,
+        look: usize,
+    ) -> (Vec<(RoomName, u64)>, Option<RoomName>) {
         let map = self.map.read();
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let tops = map.rooms.range::<str, _>((from, Bound::Unbounded)).filter_map(|room| {
-            let top = map.logs.get(&LogName::Room(room.clone()))?.lock().log.position().offset;
-            (top > 0).then(|| (room.clone(), top))
-        });
-        tops.take(most).collect()
+        let (mut listed, mut looked, mut last) = (Vec::new(), 0, None::<&RoomName>);
+        for span in spans {
+            let from = match after {
+                Some(after) if after >= span.start() => Bound::Excluded(after),
+                _ => Bound::Included(span.start()),
+            };
+            let names = map.rooms.range::<str, _>((from, Bound::Unbounded));
+            for room in names.take_while(|room| span.covers(room.as_str())) {
+                if looked == look {
+                    return (listed, last.cloned());
+                }
+                looked += 1;
+                let slot = map.logs.get(&LogName::Room(room.clone()));
+                let top = slot.map_or(0, |slot| slot.lock().log.position().offset);
+                if top > 0 && listed.len() == most {
+                    return (listed, last.cloned());
+                }
+                if top > 0 {
+                    listed.push((room.clone(), top));
+                }
+                last = Some(room);
+            }
+        }
+        (listed, None)
     }
 
     /// Ends one listener's interest in a log; a log that is nothing more than that loses its place.

@@ -17,12 +17,13 @@ use crate::edge::services::Services;
 use crate::ids::RoomName;
 use crate::protocol::error_code::ErrorCode;
 use crate::protocol::limits::PRESENCE_MAX_USERS;
+use crate::rights::RoomSpan;
 
 /// Who is in a room.
 #[derive(Serialize, ToSchema)]
 pub(super) struct RoomPresence {
     room: String,
-    /// In the order of their names, at most 1,000.
+    /// In the order of their names, at most 1,000; of a room with more users, any 1,000 of them.
     #[schema(max_items = 1_000)]
     users: Vec<String>,
     /// How many there are.
@@ -105,12 +106,19 @@ pub(super) async fn rooms(State(services): State<Arc<Services>>, uri: Uri) -> Re
     let query = Query::read(&uri, &["after", "limit"])?;
     let limit = query.limit()?;
     let after = query.text("after").map(RoomName::parse).transpose();
-    let after = after.map_err(|error| faults::bad(ErrorCode::BadName, format!("`after`: {error}")))?;
-    let found = services.directory.rooms(after.as_ref().map(RoomName::as_str), limit + 1).await;
-    let found = found.map_err(|error| faults::unavailable(&error))?;
-    let more = found.len() > limit;
-    let rooms = found.into_iter().take(limit).map(|(room, offset)| RoomTop { room: room.to_string(), offset });
-    Ok(Json(Rooms { rooms: rooms.collect(), more }))
+    let mut after = after.map_err(|error| faults::bad(ErrorCode::BadName, format!("`after`: {error}")))?;
+    loop {
+        let listed = services.directory.rooms(&[RoomSpan::all()], after.as_ref().map(RoomName::as_str), limit).await;
+        let listed = listed.map_err(|error| faults::unavailable(&error))?;
+        let more = listed.next.is_some();
+        // Whoever is told that there is more goes on after the last room, so there must be one.
+        if listed.rooms.is_empty() && more {
+            after = listed.next;
+            continue;
+        }
+        let rooms = listed.rooms.into_iter().map(|(room, offset)| RoomTop { room: room.to_string(), offset });
+        return Ok(Json(Rooms { rooms: rooms.collect(), more }));
+    }
 }
 
 /// List instances.

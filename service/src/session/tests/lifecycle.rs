@@ -219,6 +219,21 @@ fn questions_are_answered_with_what_came_of_them() {
 }
 
 #[test]
+fn one_listing_of_rooms_is_in_flight_and_the_next_is_told_when_to_come_again() {
+    let mut driven = Driven::joined();
+    let op = driven.start(r#"{"type":"rooms","id":1}"#);
+    let out = driven.say(r#"{"type":"rooms","id":2}"#);
+    let [Output::Reply(ServerFrame::Error { id: Some(_), code, retry_after_ms, .. })] = out.as_slice() else {
+        panic!("{out:?}")
+    };
+    assert_eq!((*code, *retry_after_ms), (ErrorCode::RateLimited, Some(1_000)));
+    // Other questions do not wait for it.
+    driven.start(r#"{"type":"presence","id":3,"room":"r"}"#);
+    driven.done(op, Outcome::Rooms(Ok((Vec::new(), false))));
+    driven.start(r#"{"type":"rooms","id":4}"#);
+}
+
+#[test]
 fn rights_are_asked_for_every_request() {
     let mut driven = Driven::new(rules(|_| {}));
     let rules = vec![crate::rights::RoomRule { pattern: "r".into(), can: vec![crate::rights::Right::Join] }];
