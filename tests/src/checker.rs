@@ -1,9 +1,10 @@
-//! Decides from raw logs whether the promises of order, of no silent loss and of no needless gap were kept. It believes
+//! Decides from raw logs whether the promises of order (of sending, and of delivery), of no silent loss and of no needless gap were kept. It believes
 //! nothing but the lines: `journal.rs` says what they are, `resumer.rs` writes them. What a log really held is read from
 //! the server, or, where it cannot have lost anything, concluded from what was acked and seen.
 
 mod attempts;
 mod moves;
+mod order;
 mod reader;
 mod truth;
 
@@ -26,6 +27,8 @@ pub enum Fault {
     Repeated(String),
     /// An offset that did not follow the one before, without a gap.
     Skipped(String),
+    /// What one publisher sent first over a connection stands after what it sent then, both acked at the first attempt.
+    Reordered(String),
     /// A message for a room that was not joined, or that was still being replayed.
     NotJoined(String),
     /// Two readers, or a reader and the log, have different messages at one place.
@@ -55,6 +58,10 @@ pub struct Report {
     pub acked: usize,
     /// Messages first sent outside the fault's window, and how many of them were acked at the first attempt.
     pub outside: (usize, usize),
+    /// Messages acked at the first attempt whose places were compared with that of the one sent before.
+    pub compared: usize,
+    /// The most that one publisher had sent to one room over one connection and not got acked.
+    pub unacked_at_once: usize,
     /// Messages that readers got, replayed or live.
     pub received: usize,
     /// Acked messages that the log lost.
@@ -149,7 +156,9 @@ impl Report {
     /// Messages out of their order, or where they should not be.
     #[must_use]
     pub fn disordered(&self) -> usize {
-        self.count(|fault| matches!(fault, Fault::Skipped(_) | Fault::NotJoined(_) | Fault::Differs(_)))
+        self.count(|fault| {
+            matches!(fault, Fault::Skipped(_) | Fault::Reordered(_) | Fault::NotJoined(_) | Fault::Differs(_))
+        })
     }
 }
 
@@ -172,6 +181,7 @@ fn examine(records: &[(String, Vec<Line>)], truth: &Truth) -> Report {
             reader.take(line, &mut report);
         }
         reader.finish(&mut report);
+        order::account(name, lines, truth, &mut report);
         report.gap_sessions += usize::from(reader.gaps() > 0);
         report.gaps += reader.gaps();
         attempts.arrivals(reader.into_arrivals());

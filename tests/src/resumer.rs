@@ -1,5 +1,5 @@
 //! A good client: it comes back when the connection is gone or it is told to, resumes from where it was, repeats what was
-//! not acked under the same key, and writes down all it did and saw in a
+//! not acked under the same key and in the same order, and writes down all it did and saw in a
 //! `journal.rs`, for `checker.rs`. It judges nothing.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +25,8 @@ use crate::journal::{Event, Journal, Line};
 const PAUSE: Duration = Duration::from_millis(20);
 /// Publishes that may wait to be taken by the client.
 const COMMANDS: usize = 1_024;
+/// Most publishes that a hasty client has sent to one room and not got acked: more than go into one call of the service.
+pub const UNACKED_MAX: usize = 40;
 /// How long a client may take to settle.
 const SETTLE: Duration = Duration::from_secs(30);
 
@@ -34,6 +36,7 @@ pub struct Resumer {
     journal: Journal,
     state: Arc<Mutex<State>>,
     publish: mpsc::Sender<(String, Value)>,
+    unacked_max: usize,
     /// Ends the client's task when dropped.
     _task: JoinSet<()>,
 }
@@ -60,9 +63,26 @@ struct Driver {
     journal: Journal,
     state: Arc<Mutex<State>>,
     commands: mpsc::Receiver<(String, Value)>,
-    /// Per room, oldest first; only the first is sent.
-    unacked: BTreeMap<String, VecDeque<(String, Value)>>,
+    /// Per room, oldest first; so many of the first are sent as may be unacked.
+    unacked: BTreeMap<String, VecDeque<Publish>>,
+    unacked_max: usize,
     next_key: u64,
+}
+
+/// What is to be published.
+struct Publish {
+    key: String,
+    msg: Value,
+    sent: Sent,
+}
+
+/// What became of a publish on the connection of now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    No,
+    Yes,
+    /// It was answered with an error, and goes once more after a pause; what comes after it waits for that.
+    Refused,
 }
 
 /// What to do after a pause.
@@ -87,7 +107,7 @@ impl Resumer {
     /// As [`Resumer::joined`], through an ingress that goes by the name of the host.
     pub async fn joined_at(name: &str, rooms: &[&str], ingress: std::net::SocketAddr, host: &str) -> Self {
         let journal = Journal::in_memory(SystemClock::start());
-        let resumer = Self::begin(name, rooms, Balancer::of(ingress), journal, Some(host.to_owned()));
+        let resumer = Self::begin(name, rooms, Balancer::of(ingress), journal, Some(host.to_owned()), 1);
         resumer.has_joined(rooms.len()).await;
         resumer
     }
@@ -95,10 +115,24 @@ impl Resumer {
     /// As [`Resumer::start`], with a raw log of one's own.
     #[must_use]
     pub fn noting(name: &str, rooms: &[&str], balancer: Balancer, journal: Journal) -> Self {
-        Self::begin(name, rooms, balancer, journal, None)
+        Self::begin(name, rooms, balancer, journal, None, 1)
     }
 
-    fn begin(name: &str, rooms: &[&str], balancer: Balancer, journal: Journal, host: Option<String>) -> Self {
+    /// As [`Resumer::noting`], and does not wait for an ack before it sends the next: it has up to [`UNACKED_MAX`] on their
+    /// way in each room.
+    #[must_use]
+    pub fn hasty(name: &str, rooms: &[&str], balancer: Balancer, journal: Journal) -> Self {
+        Self::begin(name, rooms, balancer, journal, None, UNACKED_MAX)
+    }
+
+    fn begin(
+        name: &str,
+        rooms: &[&str],
+        balancer: Balancer,
+        journal: Journal,
+        host: Option<String>,
+        unacked_max: usize,
+    ) -> Self {
         let (publish, commands) = mpsc::channel(COMMANDS);
         let state: Arc<Mutex<State>> = Arc::default();
         let driver = Driver {
@@ -110,11 +144,12 @@ impl Resumer {
             state: Arc::clone(&state),
             commands,
             unacked: BTreeMap::new(),
+            unacked_max,
             next_key: 0,
         };
         let mut task = JoinSet::new();
         task.spawn(driver.run());
-        Self { name: name.to_owned(), journal, state, publish, _task: task }
+        Self { name: name.to_owned(), journal, state, publish, unacked_max, _task: task }
     }
 
     /// As [`Resumer::start`], and waits until the rooms are joined.
@@ -160,6 +195,12 @@ impl Resumer {
     #[must_use]
     pub fn unacked(&self) -> usize {
         self.state.lock().unacked
+    }
+
+    /// How many it may have on their way in one room.
+    #[must_use]
+    pub fn may_have_unacked(&self) -> usize {
+        self.unacked_max
     }
 
     /// The last offset of a room; 0 before it joined.
@@ -222,6 +263,7 @@ impl Driver {
     /// One connection, to its end.
     async fn live(&mut self, mut client: Client) -> End {
         let mut later: FuturesUnordered<BoxFuture<'static, Later>> = FuturesUnordered::new();
+        self.unacked.values_mut().flatten().for_each(|publish| publish.sent = Sent::No);
         for room in self.rooms.clone() {
             self.join(&mut client, &room).await;
         }
@@ -237,16 +279,17 @@ impl Driver {
                 },
                 Some(what) = later.next() => match what {
                     Later::Join(room) => self.join(&mut client, &room).await,
-                    Later::Publish(room) => self.send_next(&mut client, &room).await,
+                    Later::Publish(room) => {
+                        self.forgive(&room);
+                        self.send_next(&mut client, &room).await;
+                    }
                     Later::Move => return End::Move,
                 },
                 Some((room, msg)) = self.commands.recv() => {
                     self.next_key += 1;
-                    let queue = self.unacked.entry(room.clone()).or_default();
-                    queue.push_back((format!("{}-{}", self.name, self.next_key), msg));
-                    if queue.len() == 1 {
-                        self.send_next(&mut client, &room).await;
-                    }
+                    let key = format!("{}-{}", self.name, self.next_key);
+                    self.unacked.entry(room.clone()).or_default().push_back(Publish { key, msg, sent: Sent::No });
+                    self.send_next(&mut client, &room).await;
                 }
             }
         }
@@ -273,11 +316,32 @@ impl Driver {
         self.send(client, join).await;
     }
 
-    async fn send_next(&self, client: &mut Client, room: &str) {
-        if let Some((key, msg)) = self.unacked.get(room).and_then(VecDeque::front) {
-            let frame = json!({ "type": "chat", "id": key, "room": room, "msg": msg, "key": key });
+    /// What was refused may be sent again.
+    fn forgive(&mut self, room: &str) {
+        let refused = self.unacked.get_mut(room).into_iter().flatten().filter(|publish| publish.sent == Sent::Refused);
+        refused.for_each(|publish| publish.sent = Sent::No);
+    }
+
+    /// Sends what may be on its way and is not, oldest first.
+    async fn send_next(&mut self, client: &mut Client, room: &str) {
+        let Some(queue) = self.unacked.get_mut(room) else { return };
+        let first = queue.iter_mut().take(self.unacked_max).take_while(|publish| publish.sent != Sent::Refused);
+        let mut frames = Vec::new();
+        for Publish { key, msg, sent } in first.filter(|publish| publish.sent == Sent::No) {
+            *sent = Sent::Yes;
+            frames.push(json!({ "type": "chat", "id": key, "room": room, "msg": msg, "key": key }));
+        }
+        for frame in frames {
             self.send(client, frame).await;
         }
+    }
+
+    /// A publish was answered with an error. The room it is for.
+    fn refused(&mut self, id: &str) -> Option<String> {
+        let mut all = self.unacked.iter_mut().flat_map(|(room, queue)| queue.iter_mut().map(move |one| (room, one)));
+        let (room, publish) = all.find(|(_, publish)| publish.key == id)?;
+        publish.sent = Sent::Refused;
+        Some(room.clone())
     }
 
     async fn frame(
@@ -298,7 +362,7 @@ impl Driver {
                 if more {
                     self.join(client, frame.room()).await;
                 } else if frame["id"].is_string() {
-                    // The first of the queue may have been on its way when the last connection ended.
+                    // What was on its way when the last connection ended.
                     self.send_next(client, frame.room()).await;
                 }
             }
@@ -314,8 +378,8 @@ impl Driver {
             "ack" => {
                 let (room, key) = (frame.room(), frame.text("id"));
                 let queue = self.unacked.entry(room.to_owned()).or_default();
-                if queue.front().is_some_and(|(first, _)| first == key) {
-                    queue.pop_front();
+                if let Some(place) = queue.iter().position(|publish| publish.key == key) {
+                    queue.remove(place);
                     self.acked(frame);
                     self.send_next(client, room).await;
                 }
@@ -326,10 +390,8 @@ impl Driver {
                 match id.split_once(' ') {
                     Some((_, room)) => after(pause, Later::Join(room.to_owned())),
                     None => {
-                        let of_key =
-                            |queue: &VecDeque<(String, Value)>| queue.front().is_some_and(|(key, _)| key == id);
-                        if let Some((room, _)) = self.unacked.iter().find(|(_, queue)| of_key(queue)) {
-                            after(pause, Later::Publish(room.clone()));
+                        if let Some(room) = self.refused(id) {
+                            after(pause, Later::Publish(room));
                         }
                     }
                 }

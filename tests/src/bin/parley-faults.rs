@@ -135,8 +135,10 @@ async fn act(options: &ArgMatches) -> anyhow::Result<bool> {
         println!("raw logs: {}", place.display());
     }
     if let Some(file) = options.get_one::<PathBuf>("write") {
-        let command =
-            format!("cargo build --bins && target/debug/parley-faults --seeds {seeds} --write {}", file.display());
+        let command = format!(
+            "cargo build --workspace --bins && target/debug/parley-faults --seeds {seeds} --write {}",
+            file.display()
+        );
         std::fs::write(file, document(&rows, &command, &server().await?)).context(file.display().to_string())?;
     }
     Ok(bad == 0)

@@ -77,6 +77,7 @@ fn kinds(report: &Report) -> Vec<&'static str> {
         Fault::Untold(_) => "untold",
         Fault::Repeated(_) => "repeated",
         Fault::Skipped(_) => "skipped",
+        Fault::Reordered(_) => "reordered",
         Fault::NotJoined(_) => "not joined",
         Fault::Differs(_) => "differs",
         Fault::Needless(_) => "needless",
@@ -303,4 +304,49 @@ fn sessions_that_all_move_at_once_are_found() {
     };
     assert_eq!((kinds(&moving(5)), moving(5).moved), (vec![], (100, 20)));
     assert_eq!(kinds(&moving(1)), ["bunched"]);
+}
+
+/// What a writer did that has several on their way, and a log that has `k1` to `k4` in this order.
+fn ordered(writer: Vec<Event>, order: [u64; 4]) -> Report {
+    let entries = (1..).zip(order).map(|(at, n)| ("e".to_owned(), at, format!("k{n}"))).collect();
+    let log = Log { room: "r".into(), top: 4, epochs: vec![("e".into(), 4)], entries };
+    let marks = [Mark::Struck, Mark::Whole, Mark::Settled].map(|mark| line(10_000_000, Event::Mark(mark))).to_vec();
+    let allowed = Allowed { acked_per_mille: 0, ..ALLOWED };
+    check_trial(&[("runner".to_owned(), marks), ("writer".to_owned(), lines(writer))], &[log], allowed)
+}
+
+#[test]
+fn a_log_that_has_swapped_what_one_publisher_sent_is_found() {
+    let sending = || then(vec![connected()], (1..=4).map(|n| sent(&format!("k{n}"))));
+    let acks = |order: [u64; 4]| (1..).zip(order).map(|(at, n)| acked("e", at, &format!("k{n}"))).collect::<Vec<_>>();
+    let straight = ordered(then(sending(), acks([1, 2, 3, 4])), [1, 2, 3, 4]);
+    assert_eq!((kinds(&straight), straight.compared, straight.unacked_at_once), (vec![], 3, 4));
+    let swapped = ordered(then(sending(), acks([1, 3, 2, 4])), [1, 3, 2, 4]);
+    assert_eq!((kinds(&swapped), swapped.disordered()), (vec!["reordered"], 1));
+    let late = ordered(then(sending(), acks([4, 1, 2, 3]).into_iter().rev()), [4, 1, 2, 3]);
+    assert_eq!(kinds(&late), ["reordered"], "whatever the order of the acks");
+}
+
+#[test]
+fn what_was_repeated_may_stand_anywhere() {
+    let early = vec![connected(), sent("k1"), sent("k2"), acked("e", 1, "k2"), sent("k1"), acked("e", 2, "k1")];
+    let later = vec![connected(), sent("k3"), sent("k4"), acked("e", 3, "k3"), acked("e", 4, "k4")];
+    let report = ordered(then(early, later), [2, 1, 3, 4]);
+    assert_eq!((kinds(&report), report.compared), (vec![], 1));
+    let moved = vec![connected(), sent("k1"), connected(), sent("k2"), acked("e", 1, "k2"), acked("e", 2, "k1")];
+    let report = ordered(then(moved, [sent("k3"), sent("k4"), acked("e", 3, "k4"), acked("e", 4, "k3")]), [2, 1, 4, 3]);
+    assert_eq!((kinds(&report), report.disordered()), (vec!["reordered"], 1), "another connection, another order");
+}
+
+#[test]
+fn what_the_log_lost_is_compared_only_with_what_was_lost_with_it() {
+    let of = |acks: [Event; 3]| {
+        let writer = then(vec![connected(), sent("k4"), sent("k5"), sent("n4")], acks);
+        let log = failed_over();
+        check_trial(&[("writer".to_owned(), lines(writer))], &[log], LOSES)
+    };
+    let lost = of([acked("e", 4, "k4"), acked("e", 5, "k5"), acked("f", 4, "n4")]);
+    assert_eq!((lost.disordered(), lost.compared), (0, 1));
+    let swapped = of([acked("e", 5, "k4"), acked("e", 4, "k5"), acked("f", 4, "n4")]);
+    assert!(kinds(&swapped).contains(&"reordered"), "{swapped:?}");
 }

@@ -8,6 +8,7 @@ use parley_service::entropy::{Entropy as _, SeededEntropy};
 use tokio::task::JoinSet;
 
 use super::scene::Scene;
+use crate::fleet::Balancer;
 use crate::journal::Journal;
 use crate::redis::pass;
 use crate::resumer::Resumer;
@@ -16,8 +17,12 @@ use crate::resumer::Resumer;
 const ROOMS: usize = 3;
 /// Sessions that listen to all of them.
 const READERS: usize = 6;
-/// Sessions that publish, each to one room that it has joined.
-const PUBLISHERS: usize = 6;
+/// Sessions that publish, each to one room that it has joined, and wait for the ack before they send the next.
+const PUBLISHERS: usize = 4;
+/// Sessions that publish many at once, so that the service takes several together; in the rooms of the first publishers.
+const HASTY: usize = 2;
+/// Time between two such heaps: at least this, and up to twice as much, in milliseconds.
+const HASTY_PAUSE_MS: u64 = 500;
 /// Time between two publishes of one publisher: at least this, and up to twice as much, in milliseconds.
 const PAUSE_MS: u64 = 100;
 /// The room of the idlers.
@@ -32,6 +37,9 @@ pub(super) struct Crowd {
     publishing: JoinSet<()>,
 }
 
+/// How a client comes to be: patient or hasty.
+type Start = fn(&str, &[&str], Balancer, Journal) -> Resumer;
+
 struct Client {
     rooms: Vec<String>,
     resumer: Arc<Resumer>,
@@ -43,37 +51,44 @@ impl Crowd {
         let mut crowd = Self { clients: Vec::new(), publishers: Vec::new(), publishing: JoinSet::new() };
         let rooms: Vec<_> = (0..ROOMS).map(|number| format!("room-{number}")).collect();
         for number in 0..READERS {
-            crowd.client(scene, &format!("reader-{number}"), &rooms)?;
+            crowd.client(scene, &format!("reader-{number}"), &rooms, Resumer::noting)?;
         }
         for number in 0..PUBLISHERS {
-            crowd.publisher(scene, &format!("publisher-{number}"), &rooms[number % ROOMS])?;
+            crowd.publisher(scene, &format!("publisher-{number}"), &rooms[number % ROOMS], Resumer::noting)?;
+        }
+        for number in 0..HASTY {
+            crowd.publisher(scene, &format!("hasty-publisher-{number}"), &rooms[number % ROOMS], Resumer::hasty)?;
         }
         for number in 0..scene.fault.idlers() {
-            crowd.client(scene, &format!("idler-{number}"), &[QUIET.to_owned()])?;
+            crowd.client(scene, &format!("idler-{number}"), &[QUIET.to_owned()], Resumer::noting)?;
         }
         if scene.fault.idlers() > 0 {
-            crowd.publisher(scene, "calm-publisher", QUIET)?;
+            crowd.publisher(scene, "calm-publisher", QUIET, Resumer::noting)?;
         }
         for client in &crowd.clients {
             client.resumer.has_joined(client.rooms.len()).await;
         }
         for (room, resumer) in crowd.publishers.clone() {
-            let pace = if room == QUIET { 10 * PAUSE_MS } else { PAUSE_MS };
-            crowd.publishing.spawn(publish(room, resumer, SeededEntropy::new(scene.bits()), pace));
+            let (pace, heap) = match room.as_str() {
+                QUIET => (10 * PAUSE_MS, 1),
+                _ if resumer.may_have_unacked() > 1 => (HASTY_PAUSE_MS, resumer.may_have_unacked()),
+                _ => (PAUSE_MS, 1),
+            };
+            crowd.publishing.spawn(publish(room, resumer, SeededEntropy::new(scene.bits()), pace, heap));
         }
         Ok(crowd)
     }
 
-    fn client(&mut self, scene: &Scene, name: &str, rooms: &[String]) -> anyhow::Result<Arc<Resumer>> {
+    fn client(&mut self, scene: &Scene, name: &str, rooms: &[String], start: Start) -> anyhow::Result<Arc<Resumer>> {
         let journal = Journal::in_file(Arc::clone(&scene.clock), &scene.folder.join(format!("client-{name}.jsonl")))?;
         let names: Vec<_> = rooms.iter().map(String::as_str).collect();
-        let resumer = Arc::new(Resumer::noting(name, &names, scene.balancer.clone(), journal));
+        let resumer = Arc::new(start(name, &names, scene.balancer.clone(), journal));
         self.clients.push(Client { rooms: rooms.to_vec(), resumer: Arc::clone(&resumer) });
         Ok(resumer)
     }
 
-    fn publisher(&mut self, scene: &Scene, name: &str, room: &str) -> anyhow::Result<()> {
-        let resumer = self.client(scene, name, &[room.to_owned()])?;
+    fn publisher(&mut self, scene: &Scene, name: &str, room: &str, start: Start) -> anyhow::Result<()> {
+        let resumer = self.client(scene, name, &[room.to_owned()], start)?;
         self.publishers.push((room.to_owned(), resumer));
         Ok(())
     }
@@ -146,11 +161,16 @@ impl Crowd {
     }
 }
 
-/// Publishes for ever.
-async fn publish(room: String, resumer: Arc<Resumer>, dice: Arc<SeededEntropy>, pace_ms: u64) {
-    for number in 0_u64.. {
-        let padding = "x".repeat(usize::try_from(dice.bits() % 200).unwrap_or_default());
-        resumer.publish(&room, format!("{number} {padding}")).await;
+/// Publishes for ever: heaps of up to so many, and no more than what may be unacked.
+async fn publish(room: String, resumer: Arc<Resumer>, dice: Arc<SeededEntropy>, pace_ms: u64, heap: usize) {
+    let below = |limit: usize| usize::try_from(dice.bits() % limit as u64).unwrap_or_default();
+    let mut number = 0_u64;
+    loop {
+        let free = if heap > 1 { heap.saturating_sub(resumer.unacked()) } else { 1 };
+        for _ in 0..free.min(1 + below(heap)) {
+            resumer.publish(&room, format!("{number} {}", "x".repeat(below(200)))).await;
+            number += 1;
+        }
         pass(Duration::from_millis(pace_ms + dice.bits() % (pace_ms + 1))).await;
     }
 }
