@@ -15,6 +15,7 @@ mod faults;
 mod join;
 mod limits;
 mod neighbours;
+mod page;
 mod presence;
 mod resume;
 mod seam;
