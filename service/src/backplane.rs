@@ -115,6 +115,22 @@ pub trait Backplane: Send + Sync {
     /// Appends a message and tells all subscribed instances.
     fn publish<'a>(&'a self, log: &'a LogName, draft: &'a Draft) -> BoxFuture<'a, Result<Stored, PublishError>>;
 
+    /// Appends messages in this order, and answers for each as [`Backplane::publish`] does, in the same order. What fails
+    /// does not keep what follows it from being stored. Implementations may do it in one go.
+    fn publish_all<'a>(
+        &'a self,
+        log: &'a LogName,
+        drafts: &'a [Draft],
+    ) -> BoxFuture<'a, Vec<Result<Stored, PublishError>>> {
+        Box::pin(async move {
+            let mut answers = Vec::with_capacity(drafts.len());
+            for draft in drafts {
+                answers.push(self.publish(log, draft).await);
+            }
+            answers
+        })
+    }
+
     /// Tells the members of a log something that is not stored. Best effort: no answer, no repair.
     fn broadcast(&self, log: &LogName, frame: Bytes, kind: EphemeralKind);
 

@@ -3,8 +3,10 @@
 //! It starts nothing and opens nothing but the files that settings name. How a setting is called, what it defaults to
 //! and what it means is in one table, `config/table.rs`.
 
+mod balance;
 mod check;
 mod cli;
+mod demo;
 mod fault;
 mod parse;
 mod reader;
@@ -26,15 +28,17 @@ use std::{
 
 #[cfg(any(test, feature = "testing"))]
 pub use self::vars::FakeVars;
-use self::{
-    cli::{CommandLine, Verb},
-    reader::Reader,
-};
 pub use self::{
+    balance::{BalanceConfig, BalancePolicy},
+    demo::DemoConfig,
     fault::{Fault, Faults, Source},
     reader::EffectiveSettings,
     secret::Secret,
-    vars::{ProcessVars, Vars, process_args},
+    vars::{ProcessVars, Vars, find_program, process_args, program},
+};
+use self::{
+    cli::{CommandLine, Verb},
+    reader::Reader,
 };
 use crate::origin::OriginPolicy;
 
@@ -49,6 +53,12 @@ pub enum Invocation {
     Protocol,
     /// `parley openapi`: print the OpenAPI document.
     OpenApi,
+    /// `parley balance`: spread connections over instances.
+    Balance(Box<BalanceConfig>),
+    /// `parley demo`: tell the story of two instances.
+    Demo(DemoConfig),
+    /// A process of the demo, hidden from help: process id of the demo, program, arguments.
+    DemoChild(Vec<OsString>),
     /// `--help` or `--version`: print this text as it is; it ends with a line feed.
     Print(String),
 }
@@ -233,26 +243,27 @@ impl Config {
         let without_settings = |invocation| Ok(Loaded { invocation, warnings: Vec::new() });
         match cli::read(args) {
             CommandLine::Print(text) => without_settings(Invocation::Print(text)),
+            CommandLine::Child(words) => without_settings(Invocation::DemoChild(words)),
             CommandLine::Run { verb: Verb::Serve, flags, faults } => {
-                let (config, _, warnings) = Self::read(Reader::new(vars, flags, faults))?;
+                let (config, _, warnings) = read(Reader::new(vars, flags, faults), check::config)?;
                 Ok(Loaded { invocation: Invocation::Serve(Box::new(config)), warnings })
             }
             CommandLine::Run { verb: Verb::Config, flags, faults } => {
-                let (_, effective, warnings) = Self::read(Reader::new(vars, flags, faults))?;
+                let (_, effective, warnings) = read(Reader::new(vars, flags, faults), check::config)?;
                 Ok(Loaded { invocation: Invocation::ShowConfig(effective), warnings })
+            }
+            CommandLine::Run { verb: Verb::Balance, flags, faults } => {
+                let (config, _, warnings) = read(Reader::new(vars, flags, faults), balance::config)?;
+                Ok(Loaded { invocation: Invocation::Balance(Box::new(config)), warnings })
+            }
+            CommandLine::Run { verb: Verb::Demo, flags, faults } => {
+                let (config, _, warnings) = read(Reader::new(vars, flags, faults), demo::config)?;
+                Ok(Loaded { invocation: Invocation::Demo(config), warnings })
             }
             CommandLine::Run { faults, .. } if !faults.is_empty() => Err(Faults(faults)),
             CommandLine::Run { verb: Verb::Protocol, .. } => without_settings(Invocation::Protocol),
             CommandLine::Run { verb: Verb::OpenApi, .. } => without_settings(Invocation::OpenApi),
         }
-    }
-
-    fn read(mut reader: Reader<'_>) -> Result<(Self, EffectiveSettings, Vec<String>), Faults> {
-        let config = check::config(&mut reader);
-        let mut warnings = suggest::unknown_variables(reader.vars());
-        let (effective, others) = reader.finish()?;
-        warnings.extend(others);
-        Ok((config.expect("a setting without a value has left a fault behind"), effective, warnings))
     }
 
     /// All defaults, on free loopback ports, as the instance `test-1`.
@@ -264,4 +275,15 @@ impl Config {
             other => unreachable!("these arguments serve with defaults, not {other:?}"),
         }
     }
+}
+
+/// What one command runs with, what `parley config` would show of it, and warnings.
+type ReadSettings<T> = (T, EffectiveSettings, Vec<String>);
+
+fn read<T>(mut reader: Reader<'_>, settings: fn(&mut Reader<'_>) -> Option<T>) -> Result<ReadSettings<T>, Faults> {
+    let config = settings(&mut reader);
+    let mut warnings = suggest::unknown_variables(reader.vars());
+    let (effective, others) = reader.finish()?;
+    warnings.extend(others);
+    Ok((config.expect("a setting without a value has left a fault behind"), effective, warnings))
 }

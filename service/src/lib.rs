@@ -51,5 +51,11 @@ pub mod edge;
 
 pub mod telemetry;
 
+// What stands before instances instead of being one.
+pub mod balance;
+
 // Where everything is put together.
 pub mod server;
+
+// Several processes that show what it is all for.
+pub mod demo;

@@ -48,10 +48,17 @@ enum Pending {
     SignIn { id: Option<FrameId> },
     Join { id: Option<FrameId>, slot: Slot, resume: bool, foreign: bool },
     Sync { slot: Slot },
-    Publish { id: Option<FrameId>, log: LogName, key: Option<Box<str>> },
+    Publish { log: LogName, asked: Vec<Asked> },
     Read { id: Option<FrameId>, log: LogName },
     Presence { id: Option<FrameId>, room: RoomName },
     Rooms { id: Option<FrameId> },
+}
+
+/// What the client asked for with one publish in flight.
+#[derive(Debug)]
+struct Asked {
+    id: Option<FrameId>,
+    key: Option<Box<str>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -283,8 +290,8 @@ impl Session {
                 self.join_done(id, slot, resume, foreign, result, out);
             }
             (Pending::Sync { slot }, Outcome::Page(result)) => self.sync_done(slot, result, now, out),
-            (Pending::Publish { id, log, key }, Outcome::Published(result)) => {
-                self.publish_done(id, log, key, result, out);
+            (Pending::Publish { log, asked }, Outcome::Published(results)) => {
+                self.publish_done(&log, asked, results, out);
             }
             (Pending::Read { id, log }, Outcome::Page(result)) => match result {
                 Ok(page) => out.push(Output::Reply(ServerFrame::History {
@@ -310,12 +317,12 @@ impl Session {
             (
                 Pending::SignIn { id }
                 | Pending::Join { id, .. }
-                | Pending::Publish { id, .. }
                 | Pending::Read { id, .. }
                 | Pending::Presence { id, .. }
                 | Pending::Rooms { id },
                 _,
             ) => out.push(unavailable(id)),
+            (Pending::Publish { log, asked }, _) => self.publish_done(&log, asked, Vec::new(), out),
             (Pending::Sync { .. }, _) => self.close(CloseCode::Refresh, out),
         }
     }

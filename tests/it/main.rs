@@ -7,6 +7,7 @@ mod audit;
 mod auth;
 mod backpressure;
 mod bad_input;
+mod balance;
 mod crash;
 mod direct;
 mod drain;

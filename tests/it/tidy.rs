@@ -50,7 +50,9 @@ const PACKAGES: &[Package] = &[Package {
         ("hub", 6),
         ("telemetry", 7),
         ("edge", 8),
+        ("balance", 8),
         ("server", 9),
+        ("demo", 9),
         ("main", 10),
     ],
     exceptions: &[Exception { from: "message", to: "ids", why: "a message carries names" }],
@@ -61,6 +63,7 @@ const CONFINED: &[Confined] = &[
     Confined { what: &["fred"], homes: &["redis*"], why: "the rest knows the ports, not Redis" },
     Confined { what: &["crate", "redis"], homes: &["redis*"], why: "the rest knows the ports, not Redis" },
     Confined { what: &["axum"], homes: &["edge", "server"], why: "HTTP ends at the edge" },
+    Confined { what: &["tokio_tungstenite"], homes: &["demo"], why: "only the demo is a client" },
     Confined { what: &["tungstenite"], homes: &["edge"], why: "WebSocket frames end at the edge" },
     Confined { what: &["std", "env"], homes: &["config::vars"], why: "settings are parsed once and handed down" },
 ];

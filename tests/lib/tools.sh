@@ -85,3 +85,24 @@ install_shellcheck() {
     fi
     apt_install shellcheck
 }
+
+# The program alone, out of its packages, into our own folder: installed, they would start a server on the machine. Where
+# the configured sources have none, Debian 12's backports do; they are asked without becoming a source of the machine.
+fetch_valkey() {
+    have apt-get && have dpkg || return 1
+    local folder=$tools/valkey
+    local -a own=(-o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$folder/lists" -o "Dir::Cache=$folder/cache")
+    mkdir -p "$folder/packages" "$folder/lists/partial" "$folder/cache/archives/partial" "$tools/bin"
+    if ! (cd "$folder/packages" && apt-get download -qq valkey-server valkey-tools); then
+        grep -q '^VERSION_CODENAME=bookworm' /etc/os-release || return 1
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm-backports main" >"$folder/sources.list"
+        apt-get "${own[@]}" update -qq || return 1
+        (cd "$folder/packages" && apt-get "${own[@]}" download -qq valkey-server valkey-tools) || return 1
+    fi
+    local package
+    for package in "$folder"/packages/*.deb; do
+        dpkg -x "$package" "$folder/root" || return 1
+    done
+    ln -sf ../valkey/root/usr/bin/valkey-server "$tools/bin/valkey-server"
+    have valkey-server && valkey-server --version
+}

@@ -1,80 +1,22 @@
 //! Tests of the real binary as a process: what it prints, how signals end it, what its exit codes say. What happens
 //! inside an instance is tested in `it`.
 
-use std::process::ExitStatus;
-use std::time::Duration;
+mod balance;
+mod demo;
 
 use parley_tests::client::Connect;
 use parley_tests::eventually::eventually;
 use parley_tests::http;
-use parley_tests::process::{addresses, parley, signal};
+use parley_tests::program::{DEADLINE, run, serve};
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStderr};
-
-const DEADLINE: Duration = Duration::from_secs(20);
-
-struct Output {
-    status: ExitStatus,
-    stdout: String,
-    stderr: String,
-}
-
-async fn run(args: &[&str], vars: &[(&str, &str)]) -> Output {
-    let output = tokio::time::timeout(DEADLINE, parley(args, vars).output()).await.expect("it ends in time");
-    let output = output.expect("it starts");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints UTF-8");
-    Output { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
-}
-
-/// A serving process.
-struct Serving {
-    child: Child,
-    lines: Lines<BufReader<ChildStderr>>,
-    address: std::net::SocketAddr,
-    admin: std::net::SocketAddr,
-}
-
-/// Starts it on free ports and reads from its first lines where it listens.
-async fn serve(more: &[&str]) -> Serving {
-    let mut args = vec!["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--server-id=server-1"];
-    args.extend(more);
-    let mut child = parley(&args, &[]).spawn().expect("it starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-    let listening = async {
-        loop {
-            let line = lines.next_line().await.expect("it prints UTF-8").expect("it serves before it ends");
-            serde_json::from_str::<serde_json::Value>(&line).expect("without a terminal, lines are JSON");
-            if let Some(addresses) = addresses(&line) {
-                return addresses;
-            }
-        }
-    };
-    let (address, admin) = tokio::time::timeout(DEADLINE, listening).await.expect("it listens in time");
-    Serving { address, admin, child, lines }
-}
-
-impl Serving {
-    async fn signal(&self, name: &str) {
-        signal(self.child.id().expect("it runs"), name).await;
-    }
-
-    async fn ended(&mut self) -> ExitStatus {
-        tokio::time::timeout(DEADLINE, self.child.wait()).await.expect("it ends in time").expect("it can be waited for")
-    }
-
-    fn descriptors(&self) -> usize {
-        let pid = self.child.id().expect("it runs");
-        std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
-    }
-}
+use tokio::io::AsyncReadExt as _;
 
 #[tokio::test]
 async fn it_says_where_it_listens_and_answers_there() {
     let serving = serve(&[]).await;
     let instance = http::get(serving.address, "/instance").await;
     assert_eq!((instance.status, instance.json()), (200, json!({ "server_id": "server-1" })));
-    assert_eq!(http::get(serving.admin, "/readyz").await.status, 200);
+    assert_eq!(http::get(serving.admin(), "/readyz").await.status, 200);
     let mut alice = Connect::to(serving.address).user("alice").open().await.ignoring_presence().welcomed().await;
     alice.join("general").await;
     alice.chat("general", "hi").await;

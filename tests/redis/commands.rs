@@ -36,8 +36,9 @@ async fn a_publish_is_one_command() {
     let mut monitor = redis.wire().await;
     monitor.ask(&["MONITOR"]).await.unwrap();
     let keyed = Draft { key: Some(RetryKey::new(&user("u"), &Key::parse("k").unwrap())), ..draft("x") };
-    for draft in [draft("x"), keyed.clone(), keyed] {
-        backplane.publish(&room("r"), &draft).await.unwrap();
+    for drafts in [vec![draft("x")], vec![keyed.clone()], vec![keyed.clone()], vec![draft("y"), keyed, draft("z")]] {
+        let answers = backplane.publish_all(&room("r"), &drafts).await;
+        assert!(answers.iter().all(Result::is_ok) && answers.len() == drafts.len(), "{answers:?}");
         redis.ask(&["ECHO", "over"]).await;
         let commands = until_over(&mut monitor).await;
         assert_eq!(commands.len(), 1, "{commands:#?}");

@@ -100,6 +100,32 @@ async fn a_server_that_comes_back_without_its_last_messages_has_lost_them_only_f
 }
 
 #[tokio::test]
+async fn a_primary_that_was_replaced_and_comes_back_with_less_has_lost_it_for_who_saw_it() {
+    let redis = Redis::start().await;
+    let other = Redis::replica_of(&redis).await;
+    let (backplane, _instance) = instance(&redis).await;
+    let kept = fill(&backplane, &room("r"), 3).await;
+    let has = async |offset: &str| {
+        let of_other = async || other.ask(&["HGET", "parley:{r:r}:meta", "o"]).await;
+        eventually_fetched(DEADLINE, of_other, |at| at.text() == offset).await;
+    };
+    has("3").await;
+    other.ask(&["REPLICAOF", "NO", "ONE"]).await;
+    let seen = fill(&backplane, &room("r"), 2).await;
+    assert_eq!((kept.epoch, seen.offset), (seen.epoch, 5));
+    // The same process all the time: it follows the other, which knows nothing of the last two, and is promoted again.
+    redis.ask(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]).await;
+    let follows = async || redis.ask(&["INFO", "replication"]).await.text().contains("master_link_status:up");
+    eventually_fetched(DEADLINE, follows, |follows| *follows).await;
+    redis.ask(&["REPLICAOF", "NO", "ONE"]).await;
+    assert_eq!(persist(&backplane, "again").await.offset, 4);
+    persist(&backplane, "and again").await;
+    assert!(since(&backplane, &room("r"), seen).await.lost, "another message has its offset");
+    let page = since(&backplane, &room("r"), kept).await;
+    assert_eq!((offsets(&page), page.lost), (vec![4, 5], false));
+}
+
+#[tokio::test]
 async fn positions_survive_some_epochs_but_not_any_number() {
     let mut redis = Redis::durable().await;
     let (backplane, _instance) = instance(&redis).await;

@@ -5,6 +5,8 @@
 mod chat;
 mod commands;
 mod conformance;
+mod control;
+mod demo;
 mod failing;
 mod metrics;
 mod refusing;

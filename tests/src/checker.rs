@@ -38,7 +38,7 @@ pub enum Fault {
     Refused(String),
     /// Delivery did not become whole, or readers did not come to the end of the log.
     NotWhole(String),
-    /// Most of the sessions that were asked to move did so at one instant.
+    /// Most of the sessions that were asked to move were asked for one instant.
     Bunched(String),
     /// The fault did not do what it says, so that nothing is proved.
     Spared(String),
@@ -63,8 +63,8 @@ pub struct Report {
     pub gaps: usize,
     /// Sessions that were told so at least once.
     pub gap_sessions: usize,
-    /// Sessions that were asked to move and did.
-    pub moved: usize,
+    /// Sessions that moved because they were asked to; and the most that were asked for within 100 ms.
+    pub moved: (usize, usize),
     /// From the strike until no publish and no delivery took longer than [`LATE`] any more.
     pub whole_after: Option<Duration>,
 }

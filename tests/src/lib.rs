@@ -1,5 +1,6 @@
 //! Test harness, scenarios and load generator of Parley. Scenarios are in the test targets beside it.
 
+pub mod balancer;
 pub mod checker;
 pub mod client;
 pub mod eventually;
@@ -11,6 +12,7 @@ pub mod journal;
 pub mod load;
 pub mod node;
 pub mod process;
+pub mod program;
 pub mod proxy;
 pub mod redis;
 pub mod resumer;

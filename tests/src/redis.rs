@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use parley_service::clock::SystemClock;
 use parley_service::config::{BackplaneChoice, Config, RedisConfig, Secret};
-use parley_service::entropy::SystemEntropy;
+use parley_service::entropy::{Entropy as _, SystemEntropy};
 use parley_service::server::{Ports, redis_ports};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -116,9 +116,7 @@ impl Redis {
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let mut redis = Self { folder, port: 0, settings, process: None };
         for _ in 0..ATTEMPTS {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("the machine has a port left");
-            redis.port = listener.local_addr().expect("a bound socket has an address").port();
-            drop(listener);
+            redis.port = free_port().await;
             if redis.launch().await {
                 return redis;
             }
@@ -145,11 +143,17 @@ impl Redis {
                 if process.try_wait().expect("a child can be asked after").is_some() {
                     return false;
                 }
-                // A password is none of our business: an error is an answer, too.
-                if let Some(mut wire) = Wire::open(self.port).await
-                    && !matches!(wire.ask(&["PING"]).await, Some(Answer::Error(text)) if text.starts_with("LOADING"))
-                {
-                    return true;
+                if let Some(mut wire) = Wire::open(self.port).await {
+                    match wire.ask(&["INFO", "server"]).await {
+                        // Somebody else's server on our port would answer, too.
+                        Some(Answer::Text(info)) => {
+                            return process.id().is_some_and(|id| info.contains(&format!("process_id:{id}\r")));
+                        }
+                        Some(Answer::Error(text)) if text.starts_with("LOADING") => {}
+                        // A password is none of our business: an error is an answer, too.
+                        Some(_) => return true,
+                        None => {}
+                    }
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
@@ -256,6 +260,18 @@ impl Drop for Redis {
         if let Some(process) = &mut self.process {
             // It may have ended by itself.
             drop(process.start_kill());
+        }
+    }
+}
+
+/// A port on which nobody listens, and which the kernel gives nobody for a connection: while a server is down, an instance
+/// that tries to reach it could otherwise be given the server's own port to try from, and reach itself.
+async fn free_port() -> u16 {
+    loop {
+        // Connections get ports from 32,768 on.
+        let port = 15_000 + u16::try_from(SystemEntropy.bits() % 17_000).unwrap_or_default();
+        if TcpListener::bind(("127.0.0.1", port)).await.is_ok() {
+            return port;
         }
     }
 }

@@ -2,6 +2,7 @@
 //! of it in a folder, which `checker.rs` then judges without having been there.
 
 mod crowd;
+pub mod crowded;
 pub mod fault;
 mod scene;
 mod strike;
@@ -38,7 +39,7 @@ pub async fn run(fault: Fault, seed: u64, seconds: Duration, folder: &Path) -> a
     let mut crowd = Crowd::gather(&scene).await?;
     pass(seconds + scene.between(0, 1_000)).await;
     scene.mark(Mark::Struck);
-    strike::strike(&mut scene).await?;
+    strike::strike(&mut scene, fault).await?;
     scene.mark(Mark::Healed);
     if crowd.is_whole(WHOLE).await {
         scene.mark(Mark::Whole);

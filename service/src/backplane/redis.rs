@@ -124,13 +124,11 @@ impl RedisBackplane {
         millis(self.retention.age)
     }
 
-    async fn publish_now(&self, log: &LogName, draft: &Draft) -> Result<Stored, PublishError> {
+    async fn publish_now(&self, log: &LogName, drafts: &[Draft]) -> Vec<Result<Stored, PublishError>> {
         let link = &self.link;
         let names = link.keys.log(log);
         let mut keys = vec![names.meta(), names.log()];
-        keys.extend(draft.key.as_ref().map(|key| names.retry(key)));
-        let trace = draft.traceparent.as_deref().filter(|trace| is_trace(trace)).unwrap_or("-");
-        let arguments = vec![
+        let mut arguments = vec![
             bytes(names.channel()),
             bytes(link.candidate().to_string()),
             number(link.now_ms()),
@@ -138,25 +136,35 @@ impl RedisBackplane {
             number(self.age_ms()),
             number(millis(KEY_WINDOW)),
             number(self.retention.messages as u64),
-            number(draft.at),
-            bytes(trace.to_owned()),
-            bytes(draft.head.clone()),
-            bytes(draft.tail.clone()),
         ];
-        let stored = link.call(Function::Publish, keys, arguments).instrument(store_span("redis", "FCALL"));
-        let answer = match stored.await {
-            Ok(answer) => answer.into_array(),
-            Err(CallError::Late(text) | CallError::Broken(text)) => return Err(PublishError::OutcomeUnknown(text)),
-            // A function that answers with an error has stored nothing: see `publish` in the library.
-            Err(error @ (CallError::NotSent(_) | CallError::Refused(_))) => return Err(unavailable(&error).into()),
-        };
-        if let LogName::Room(room) = log {
-            self.wrote([room.clone()]);
+        for draft in drafts {
+            keys.extend(draft.key.as_ref().map(|key| names.retry(key)));
+            let trace = draft.traceparent.as_deref().filter(|trace| is_trace(trace)).unwrap_or("-");
+            arguments.extend([
+                number(draft.key.is_some().into()),
+                number(draft.at),
+                bytes(trace.to_owned()),
+                bytes(draft.head.clone()),
+                bytes(draft.tail.clone()),
+            ]);
         }
-        let [epoch, offset, at] = answer.as_slice() else { return Err(nonsense("publish").into()) };
-        let position = position(epoch, offset).ok_or_else(|| nonsense("publish"))?;
-        let at = at.number().and_then(|at| u64::try_from(at).ok()).ok_or_else(|| nonsense("publish"))?;
-        Ok(Stored { position, at })
+        let stored = link.call(Function::Publish, keys, arguments).instrument(store_span("redis", "FCALL"));
+        let error = match stored.await {
+            Ok(answer) => {
+                if let LogName::Room(room) = log {
+                    self.wrote([room.clone()]);
+                }
+                let answer = answer.into_array();
+                let mut answers: Vec<_> = answer.chunks(3).take(drafts.len()).map(stored_at).collect();
+                let partial = || Unavailable("the server stored only the messages before this one".to_owned());
+                answers.resize_with(drafts.len(), || Err(partial().into()));
+                return answers;
+            }
+            Err(CallError::Late(text) | CallError::Broken(text)) => PublishError::OutcomeUnknown(text),
+            // A function that answers with an error has stored nothing: see `publish` in the library.
+            Err(error @ (CallError::NotSent(_) | CallError::Refused(_))) => unavailable(&error).into(),
+        };
+        vec![Err(error); drafts.len()]
     }
 
     async fn subscribe_now(&self, log: &LogName) -> Result<Position, Unavailable> {
@@ -227,7 +235,21 @@ impl RedisBackplane {
 
 impl Backplane for RedisBackplane {
     fn publish<'a>(&'a self, log: &'a LogName, draft: &'a Draft) -> BoxFuture<'a, Result<Stored, PublishError>> {
-        Box::pin(self.publish_now(log, draft))
+        Box::pin(async {
+            let answer = self.publish_now(log, std::slice::from_ref(draft)).await.pop();
+            answer.unwrap_or_else(|| Err(nonsense("publish").into()))
+        })
+    }
+
+    fn publish_all<'a>(
+        &'a self,
+        log: &'a LogName,
+        drafts: &'a [Draft],
+    ) -> BoxFuture<'a, Vec<Result<Stored, PublishError>>> {
+        if drafts.is_empty() {
+            return Box::pin(async { Vec::new() });
+        }
+        Box::pin(self.publish_now(log, drafts))
     }
 
     fn broadcast(&self, log: &LogName, frame: Bytes, kind: EphemeralKind) {
@@ -267,6 +289,16 @@ pub(crate) fn nonsense(what: &str) -> Unavailable {
 
 fn position(epoch: &Reply, offset: &Reply) -> Option<Position> {
     Some(Position { epoch: Epoch::parse(epoch.text()?)?, offset: u64::try_from(offset.number()?).ok()? })
+}
+
+/// Where one message of a publish is. An answer that nobody understands says nothing about what was stored.
+fn stored_at(answer: &[Reply]) -> Result<Stored, PublishError> {
+    let understood = || {
+        let [epoch, offset, at] = answer else { return None };
+        let at = at.number().and_then(|at| u64::try_from(at).ok())?;
+        Some(Stored { position: position(epoch, offset)?, at })
+    };
+    understood().ok_or_else(|| PublishError::OutcomeUnknown(nonsense("publish").0))
 }
 
 fn entry(payload: Reply) -> Option<Entry> {

@@ -221,7 +221,7 @@ fn history(r: &mut Reader<'_>) -> Option<HistoryConfig> {
     Some(HistoryConfig { messages, age: age?, replay_messages: replay, total_bytes: total_bytes? })
 }
 
-fn log(r: &mut Reader<'_>) -> Option<LogConfig> {
+pub(super) fn log(r: &mut Reader<'_>) -> Option<LogConfig> {
     let filter = r.get(&table::LOG);
     let format = r.get(&table::LOG_FORMAT);
     let terminal = r.vars().stderr_is_terminal();

@@ -9,7 +9,12 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::{Fault, reader::Flags, suggest, table::TABLE};
+use super::{
+    Fault,
+    reader::Flags,
+    suggest,
+    table::{self, Spec, Times},
+};
 
 /// What the user wants done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,19 +23,75 @@ pub(super) enum Verb {
     Config,
     Protocol,
     OpenApi,
+    Balance,
+    Demo,
 }
 
-/// Every command and what it does.
-const COMMANDS: [(&str, &str); 3] = [
-    ("config", "Prints the settings in force and where each came from, without secrets"),
-    ("protocol", "Prints the protocol reference for client authors"),
-    ("openapi", "Prints the OpenAPI document of the server API"),
+/// A way to write a command line: `parley`, or a command that has settings of its own.
+struct Grammar {
+    /// Its first words.
+    name: &'static str,
+    verb: Verb,
+    about: &'static str,
+    after: &'static str,
+    table: &'static [&'static Spec],
+    /// Every command and what it does.
+    commands: &'static [(&'static str, &'static str)],
+}
+
+static SERVICE: Grammar = Grammar {
+    name: "parley",
+    verb: Verb::Serve,
+    about: "A chat service that scales like a stateless Deployment. Without a command it serves until SIGTERM.",
+    after: "Every setting is a flag and an environment variable; a flag beats the environment. Sizes take plain bytes \
+            or KiB, MiB, GiB. Traces go out over OTLP when OTEL_EXPORTER_OTLP_ENDPOINT is set.",
+    table: table::TABLE,
+    commands: &[
+        ("config", "Prints the settings in force and where each came from, without secrets"),
+        ("protocol", "Prints the protocol reference for client authors"),
+        ("openapi", "Prints the OpenAPI document of the server API"),
+        ("balance", "Spreads connections over several instances; `parley balance --help`"),
+        ("demo", "Shows two instances without and with a shared backplane; `parley demo --help`"),
+    ],
+};
+
+/// The commands that have settings of their own, by the word that comes first.
+static OTHERS: [(&str, Grammar); 2] = [
+    (
+        "balance",
+        Grammar {
+            name: "parley balance",
+            verb: Verb::Balance,
+            about: "A load balancer for instances of Parley: HTTP and WebSocket, aware of health and drain. Serves until \
+                    SIGTERM; its state is at /balancer/status.",
+            after: "Every setting is a flag and an environment variable; a flag beats the environment.",
+            table: table::balance::TABLE,
+            commands: &[],
+        },
+    ),
+    (
+        "demo",
+        Grammar {
+            name: "parley demo",
+            verb: Verb::Demo,
+            about: "Two instances behind a balancer, three people who chat, and what becomes of it: with --isolated \
+                    instances, or with a backplane that they share. Exits with 0 if everything went as told.",
+            after: "Every setting is a flag and an environment variable; a flag beats the environment.",
+            table: table::demo::TABLE,
+            commands: &[],
+        },
+    ),
 ];
+
+/// The hidden command that the demo starts its processes with: process id of the demo, program, arguments.
+const CHILD: &str = "demo-child";
 
 /// A command line, taken apart.
 pub(super) enum CommandLine {
     /// `--help` or `--version`: this text is the answer.
     Print(String),
+    /// See [`CHILD`].
+    Child(Vec<OsString>),
     Run {
         verb: Verb,
         flags: Flags,
@@ -42,21 +103,40 @@ pub(super) enum CommandLine {
 type Placed = (usize, OsString);
 
 pub(super) fn read(args: &[OsString]) -> CommandLine {
-    let mut args: Vec<Placed> = (1..).zip(args.iter().cloned()).collect();
+    let first = args.first().and_then(|arg| arg.to_str()).unwrap_or_default();
+    if first == CHILD {
+        return CommandLine::Child(args[1..].to_vec());
+    }
+    let placed = (1..).zip(args.iter().cloned());
+    match OTHERS.iter().find(|(word, _)| *word == first) {
+        Some((_, grammar)) => read_as(grammar, placed.skip(1).collect()),
+        None => read_as(&SERVICE, placed.collect()),
+    }
+}
+
+fn read_as(grammar: &Grammar, mut args: Vec<Placed>) -> CommandLine {
     let mut faults = Vec::new();
     // Clap stops at the first mistake. Each one is noted and taken out, until what is left is right.
     loop {
-        let words = std::iter::once(OsString::from("parley")).chain(args.iter().map(|(_, arg)| arg.clone()));
-        let error = match command().try_get_matches_from(words) {
+        let words = std::iter::once(OsString::from(grammar.name)).chain(args.iter().map(|(_, arg)| arg.clone()));
+        let error = match command(grammar).try_get_matches_from(words) {
             Ok(matches) => {
-                let ids = TABLE.iter().flat_map(|spec| [spec.name.to_owned(), format!("{}-file", spec.name)]);
-                let value = |id: &String| matches.try_get_one::<String>(id).ok().flatten().cloned();
+                let ids = grammar.table.iter().flat_map(|spec| [spec.name.to_owned(), format!("{}-file", spec.name)]);
+                let value = |id: &String| {
+                    let values = matches.try_get_many::<String>(id).ok().flatten()?;
+                    Some(values.map(String::as_str).collect::<Vec<_>>().join(","))
+                };
                 let flags = ids.filter_map(|id| Some((id.clone(), value(&id)?))).collect();
                 let verb = match matches.subcommand_name() {
                     Some("config") => Verb::Config,
                     Some("protocol") => Verb::Protocol,
                     Some("openapi") => Verb::OpenApi,
-                    _ => Verb::Serve,
+                    Some(other) => {
+                        let remedy = format!("put it first: `parley {other} …`, it has flags of its own");
+                        faults.push(Fault { setting: other.to_owned(), source: None, given: None, remedy });
+                        Verb::Serve
+                    }
+                    None => grammar.verb,
                 };
                 return CommandLine::Run { verb, flags, faults };
             }
@@ -65,17 +145,17 @@ pub(super) fn read(args: &[OsString]) -> CommandLine {
         if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             return CommandLine::Print(error.to_string());
         }
-        let (fault, culprits) = explain(&error, &args);
+        let (fault, culprits) = explain(grammar, &error, &args);
         faults.push(fault);
         if culprits.is_empty() {
-            return CommandLine::Run { verb: Verb::Serve, flags: Flags::new(), faults };
+            return CommandLine::Run { verb: grammar.verb, flags: Flags::new(), faults };
         }
         args.drain(culprits);
     }
 }
 
 /// The fault behind one of clap's errors, and the arguments to take out because of it.
-fn explain(error: &clap::Error, args: &[Placed]) -> (Fault, Range<usize>) {
+fn explain(grammar: &Grammar, error: &clap::Error, args: &[Placed]) -> (Fault, Range<usize>) {
     let fault = |setting: String, remedy| Fault { setting, source: None, given: None, remedy };
     let word = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand].into_iter().find_map(|kind| {
         let text = match error.get(kind)? {
@@ -98,16 +178,17 @@ fn explain(error: &clap::Error, args: &[Placed]) -> (Fault, Range<usize>) {
     let word = word.unwrap_or_default();
     if !word.starts_with('-') {
         // Not repeated: it may be the second half of a secret that was not quoted.
-        let remedy = suggest::remedy("no such command", &word, COMMANDS.iter().map(|(name, _)| (*name).to_owned()));
+        let remedy =
+            suggest::remedy("no such command", &word, grammar.commands.iter().map(|(name, _)| (*name).to_owned()));
         return (fault(format!("argument {}", args[at].0), remedy), at..at + 1);
     }
     let takes_value = matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::ArgumentConflict);
-    let is_value = |arg: &str| !arg.starts_with('-') && COMMANDS.iter().all(|(name, _)| *name != arg);
+    let is_value = |arg: &str| !arg.starts_with('-') && grammar.commands.iter().all(|(name, _)| *name != arg);
     let value = args.get(at + 1).filter(|(_, arg)| takes_value && is_value(&arg.to_string_lossy()));
     let joined = args[at].1.to_string_lossy().contains('=');
     let end = if value.is_some() && !joined { at + 2 } else { at + 1 };
     let remedy = if error.kind() == ErrorKind::UnknownArgument {
-        let known = TABLE.iter().flat_map(|spec| {
+        let known = grammar.table.iter().flat_map(|spec| {
             let file = spec.secret.then(|| format!("{}-file", spec.flag()));
             std::iter::once(spec.flag()).chain(file)
         });
@@ -128,8 +209,8 @@ fn remedy_for(kind: ErrorKind) -> String {
     .to_owned()
 }
 
-fn command() -> Command {
-    let settings = TABLE.iter().flat_map(|spec| {
+fn command(grammar: &Grammar) -> Command {
+    let settings = grammar.table.iter().flat_map(|spec| {
         let notes = [
             spec.bounds_words(),
             Some(format!("env {}", spec.env())),
@@ -147,6 +228,11 @@ fn command() -> Command {
             .help_heading(spec.group)
             .allow_negative_numbers(true)
             .global(true);
+        let arg = match spec.times {
+            Times::Once => arg,
+            Times::Many => arg.action(ArgAction::Append),
+            Times::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        };
         let file = spec.secret.then(|| {
             let name = format!("{}-file", spec.name);
             Arg::new(name.clone())
@@ -162,13 +248,10 @@ fn command() -> Command {
         Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Prints this").global(true),
         Arg::new("version").short('V').long("version").action(ArgAction::Version).help("Prints the version"),
     ];
-    Command::new("parley")
+    Command::new(grammar.name)
         .version(env!("CARGO_PKG_VERSION"))
-        .about("A chat service that scales like a stateless Deployment. Without a command it serves until SIGTERM.")
-        .after_help(
-            "Every setting is a flag and an environment variable; a flag beats the environment. Sizes take plain bytes \
-             or KiB, MiB, GiB. Traces go out over OTLP when OTEL_EXPORTER_OTLP_ENDPOINT is set.",
-        )
+        .about(grammar.about)
+        .after_help(grammar.after)
         .disable_help_flag(true)
         .disable_version_flag(true)
         .disable_help_subcommand(true)
@@ -176,5 +259,5 @@ fn command() -> Command {
         .next_line_help(true)
         .args(exits)
         .args(settings)
-        .subcommands(COMMANDS.map(|(name, about)| Command::new(name).about(about)))
+        .subcommands(grammar.commands.iter().map(|(name, about)| Command::new(*name).about(*about)))
 }

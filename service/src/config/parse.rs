@@ -10,9 +10,10 @@ use std::{
     time::Duration,
 };
 
+use hyper::http::uri::Authority;
 use tracing_subscriber::EnvFilter;
 
-use super::{LogFormat, Secret, table::Spec};
+use super::{BalancePolicy, LogFormat, Secret, table::Spec};
 use crate::origin::OriginPolicy;
 
 /// Schemes of `PARLEY_REDIS_URL`.
@@ -29,6 +30,9 @@ const REDIS_SCHEMES: [&str; 8] = [
 
 /// Shortest HS256 secret: RFC 7518 asks for as many bits as the hash has.
 const TOKEN_SECRET_BYTES: usize = 32;
+
+/// Most instances behind a balancer: its table is looked through for each connection.
+const BALANCE_UPSTREAMS: usize = 64;
 
 /// Shortest API key.
 const API_KEY_BYTES: usize = 16;
@@ -117,6 +121,42 @@ pub(super) fn redis_url(_: &Spec, text: &str) -> Result<Option<Secret>, String> 
         return Err("give a URL such as redis://host:6379, rediss://… (TLS) or redis-sentinel://…".to_owned());
     }
     Ok(Some(Secret::new(text)))
+}
+
+/// `host:port` of each; the caller decides whether none is enough.
+pub(super) fn upstreams(_: &Spec, text: &str) -> Result<Vec<String>, String> {
+    let mut upstreams = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let place = part.strip_prefix("http://").map_or(part, |rest| rest.strip_suffix('/').unwrap_or(rest));
+        let authority: Option<Authority> = place.parse().ok();
+        let plain = authority.filter(|a| !a.host().is_empty() && a.port_u16().is_some_and(|port| port > 0));
+        let Some(authority) = plain.filter(|_| !place.contains('@')) else {
+            return Err("give host and port, such as 127.0.0.1:8081 (without TLS and without a path)".to_owned());
+        };
+        if upstreams.contains(&authority.as_str().to_owned()) {
+            return Err(format!("name each instance once: {authority} is there twice"));
+        }
+        upstreams.push(authority.as_str().to_owned());
+    }
+    if upstreams.len() > BALANCE_UPSTREAMS {
+        return Err(format!("name at most {BALANCE_UPSTREAMS} instances"));
+    }
+    Ok(upstreams)
+}
+
+pub(super) fn balance_policy(_: &Spec, text: &str) -> Result<BalancePolicy, String> {
+    let policies = [BalancePolicy::RoundRobin, BalancePolicy::LeastConnections, BalancePolicy::Cookie];
+    let policy = policies.into_iter().find(|policy| policy.as_str() == text);
+    policy.ok_or_else(|| "give round-robin, least-connections or cookie".to_owned())
+}
+
+pub(super) fn demo_ports(_: &Spec, text: &str) -> Result<[u16; 3], String> {
+    let ports: Option<Vec<u16>> = text.split(',').map(|port| port.trim().parse().ok()).collect();
+    let ports = ports.and_then(|ports| <[u16; 3]>::try_from(ports).ok());
+    let two_alike = |[a, b, c]: [u16; 3]| (a == b || a == c) && a != 0 || b == c && b != 0;
+    ports.filter(|ports| !two_alike(*ports)).ok_or_else(|| {
+        "give three different ports with commas, such as 8080,8081,8082: balancer, server-1, server-2".to_owned()
+    })
 }
 
 pub(super) fn token_secret(_: &Spec, text: &str) -> Result<Option<Secret>, String> {

@@ -4,7 +4,7 @@
 
 use super::{
     Vars,
-    table::{Spec, TABLE},
+    table::{Spec, TABLES},
 };
 
 /// A sentence for an unknown name, with the nearest known one if it is near.
@@ -20,7 +20,7 @@ pub(super) fn remedy(problem: &str, name: &str, known: impl Iterator<Item = Stri
 
 /// A warning for every `PARLEY_*` variable that is no setting and that Kubernetes did not make.
 pub(super) fn unknown_variables(vars: &dyn Vars) -> Vec<String> {
-    let known: Vec<_> = TABLE.iter().flat_map(|spec| variables(spec)).collect();
+    let known: Vec<_> = TABLES.iter().copied().flatten().flat_map(|spec| variables(spec)).collect();
     let mut unknown = vars.names("PARLEY_");
     unknown.retain(|name| !known.contains(name) && !is_service_link(name));
     unknown.sort();

@@ -35,6 +35,19 @@ pub(super) struct Spec {
     pub(super) bytes: bool,
     /// A secret is never printed and may also be given as a file.
     pub(super) secret: bool,
+    /// How often its flag may be given.
+    pub(super) times: Times,
+}
+
+/// How often a flag may be given, and with what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Times {
+    /// Once, with a value.
+    Once,
+    /// Any number of times; the variable holds a list with commas.
+    Many,
+    /// Once; without a value it means `true`.
+    Switch,
 }
 
 impl Spec {
@@ -86,6 +99,7 @@ impl<T> Setting<T> {
             zero: None,
             bytes: false,
             secret: false,
+            times: Times::Once,
         };
         Self { spec, parse }
     }
@@ -110,6 +124,11 @@ impl<T> Setting<T> {
         self
     }
 
+    const fn times(mut self, times: Times) -> Self {
+        self.spec.times = times;
+        self
+    }
+
     const fn secret(mut self) -> Self {
         self.spec.secret = true;
         self
@@ -129,17 +148,25 @@ const LIMITS: &str = "Limits of a session";
 const HISTORY: &str = "History";
 const LOGS: &str = "Logs";
 
-/// Declares one static per setting and the table of them all, so that none can be forgotten in the table.
+/// Declares one static per setting and the table of them all, so that none can be forgotten in the table. What stands
+/// before is taken over from another command.
 macro_rules! settings {
-    ($($key:ident: $type:ty = $setting:expr;)*) => {
-        $(pub(super) static $key: Setting<$type> = $setting;)*
+    ($($taken:path),* ; $($key:ident: $type:ty = $setting:expr;)*) => {
+        $(pub(in crate::config) static $key: Setting<$type> = $setting;)*
 
-        /// Every setting, in the order of `--help`.
-        pub(super) static TABLE: &[&Spec] = &[$(&$key.spec),*];
+        /// Every setting of this command, in the order of `--help`.
+        pub(in crate::config) static TABLE: &[&Spec] = &[$(&$key.spec,)* $(&$taken.spec),*];
     };
 }
 
+pub(super) mod balance;
+pub(super) mod demo;
+
+/// The tables of all commands.
+pub(super) static TABLES: [&[&Spec]; 3] = [TABLE, balance::TABLE, demo::TABLE];
+
 settings! {
+    ;
     LISTEN: SocketAddr = Setting::new(ADDRESSES, "listen", "ADDR", "127.0.0.1:8080", parse::address,
         "Public address: /ws, /, /health, /instance and /api/v1. Port 0 takes any free one.");
     ADMIN_LISTEN: SocketAddr = Setting::new(ADDRESSES, "admin-listen", "ADDR", "127.0.0.1:8090", parse::address,

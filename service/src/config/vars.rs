@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::{
     ffi::OsString,
     io::{self, IsTerminal},
-    path::Path,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
 };
 
 /// Where settings come from, apart from the command line.
@@ -65,6 +66,24 @@ impl Vars for ProcessVars {
 pub fn process_args() -> Vec<OsString> {
     #[expect(clippy::disallowed_methods, reason = "this file is the home of the command line")]
     std::env::args_os().skip(1).collect()
+}
+
+/// The file of the program that runs, to start it once more.
+///
+/// # Errors
+/// The operating system does not say.
+pub fn program() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
+/// The first executable file of this name in the folders of `PATH`.
+#[must_use]
+pub fn find_program(vars: &dyn Vars, name: &str) -> Option<PathBuf> {
+    let executable = |path: &PathBuf| {
+        std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    let path = vars.var("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(executable)
 }
 
 /// A process that exists only in a test. Starts empty: no variables, no files, host name `test-host`, no terminal.

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::services::Services;
 use crate::auth::{AuthError, Credentials};
 use crate::backplane::{PublishError, Range};
-use crate::clock::Clock as _;
+use crate::clock::{Clock as _, Moment};
 use crate::hub::Membership;
 use crate::hub::outbox::Outbox;
 use crate::ids::{LogName, RoomName, UserId};
@@ -46,8 +46,8 @@ pub(super) async fn perform(
             let messages = services.hub.replay_messages();
             Outcome::Page(services.hub.read(&log, Range::Since(since), messages).await)
         }
-        Action::Publish { log, draft } => Outcome::Published(publish(&services, &log, &draft).await),
-        Action::Direct { from, to, draft } => Outcome::Published(direct(&services, &from, &to, &draft).await),
+        Action::Publish { log, drafts } => Outcome::Published(publish_all(&services, &log, &drafts).await),
+        Action::Direct { from, to, draft } => Outcome::Published(vec![direct(&services, &from, &to, &draft).await]),
         Action::History { log, range, limit } => Outcome::Page(services.hub.read(&log, range, limit).await),
         Action::Presence { room } => {
             services.attendance.settled().await;
@@ -87,22 +87,50 @@ pub(super) async fn not_banned(services: &Services, user: &UserId) -> Result<(),
 
 /// One publish, counted, timed and traced.
 pub(super) async fn publish(services: &Services, log: &LogName, draft: &Draft) -> Result<Stored, PublishError> {
-    let span = tracing_context::publish_span(log.wire_name(), draft.traceparent.as_deref());
+    let (span, traced) = traced(log, draft);
     let started = services.clock.now().mono;
-    // What goes along with the message is the span's own context: whoever delivers it continues this trace.
-    let traced = tracing_context::traceparent_of(&span)
-        .map(|context| Draft { traceparent: Some(context.into()), ..draft.clone() });
     let result = services.backplane.publish(log, traced.as_ref().unwrap_or(draft)).instrument(span).await;
+    observe(services, started, std::slice::from_ref(&result));
+    result
+}
+
+/// Publishes that waited together, in their order: one call for all.
+async fn publish_all(services: &Services, log: &LogName, drafts: &[Draft]) -> Vec<Result<Stored, PublishError>> {
+    let (spans, traced): (Vec<_>, Vec<_>) = drafts.iter().map(|draft| traced(log, draft)).unzip();
+    // All or none: either traces are sent or not.
+    let traced: Option<Vec<Draft>> = traced.into_iter().collect();
+    let started = services.clock.now().mono;
+    let call = services.backplane.publish_all(log, traced.as_deref().unwrap_or(drafts));
+    // The call stands in the trace of the first of them.
+    let results = match spans.first() {
+        Some(span) => call.instrument(span.clone()).await,
+        None => call.await,
+    };
+    observe(services, started, &results);
+    results
+}
+
+/// The span of a publish and, if traces are sent, the draft that takes its context along: whoever delivers the message
+/// continues this trace.
+fn traced(log: &LogName, draft: &Draft) -> (Span, Option<Draft>) {
+    let span = tracing_context::publish_span(log.wire_name(), draft.traceparent.as_deref());
+    let context = tracing_context::traceparent_of(&span);
+    let traced = context.map(|context| Draft { traceparent: Some(context.into()), ..draft.clone() });
+    (span, traced)
+}
+
+fn observe(services: &Services, started: Moment, results: &[Result<Stored, PublishError>]) {
     let metrics = &services.metrics.backplane;
     metrics.publish.0.observe(services.clock.now().mono.since(started).as_secs_f64());
-    let label = match &result {
-        Ok(_) => "ok",
-        Err(PublishError::Unavailable(_)) => "unavailable",
-        Err(PublishError::OutcomeUnknown(_)) => "outcome_unknown",
-    };
-    metrics.published.get_or_create(&[("result", label)]).inc();
-    services.outage.note("publish", result.as_ref().err());
-    result
+    for result in results {
+        let label = match result {
+            Ok(_) => "ok",
+            Err(PublishError::Unavailable(_)) => "unavailable",
+            Err(PublishError::OutcomeUnknown(_)) => "outcome_unknown",
+        };
+        metrics.published.get_or_create(&[("result", label)]).inc();
+        services.outage.note("publish", result.as_ref().err());
+    }
 }
 
 /// Appends to the receiver's inbox, then to the sender's, under one key; the answer is the sender's.

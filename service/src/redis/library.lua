@@ -6,7 +6,7 @@
 --
 -- A log is two keys. Its meta is a hash:
 --   e  the epoch           o  the offset of the newest message
---   r  the run_id of the server that wrote the epoch
+--   r  the reign in which the epoch was written
 --   h  earlier epochs with the offset at which each ended, newest first: `epoch:offset epoch:offset`
 --   t  when the meta's expiry was last put off        x  when that of the stream was
 -- The stream has the messages under the ids `offset-0`, each with one field `m`: the payload as it is published.
@@ -16,13 +16,24 @@ local EARLIER_EPOCHS = 8
 local BATCH = 64
 
 -- Of this server process. A promoted replica and a restarted server have a library of their own, which asks again.
-local run_id
+local run_id, reign_id
 
 local function server()
     if not run_id then
         run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
     end
     return run_id
+end
+
+-- Names the time for which this process is the primary without having taken over another's data: the process alone is not
+-- enough, because one that was replaced, and followed the other, may become the primary again. With the other's data it
+-- got the library anew, too, which then asks again; and a promotion changes the id of replication.
+local function reign()
+    if not reign_id then
+        local replication = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+        reign_id = redis.sha1hex(server() .. replication)
+    end
+    return reign_id
 end
 
 local function integer(number)
@@ -42,11 +53,11 @@ local function open(meta, log, candidate, now, keep)
     if not epoch or not top then
         -- Never written, or lost: whatever is left of the stream belongs to an epoch that nobody knows any more.
         redis.call('DEL', meta, log)
-        redis.call('HSET', meta, 'e', candidate, 'o', '0', 'r', server(), 't', integer(now))
+        redis.call('HSET', meta, 'e', candidate, 'o', '0', 'r', reign(), 't', integer(now))
         redis.call('PEXPIRE', meta, integer(keep))
         return candidate, 0, '', nil
     end
-    if writer ~= server() then
+    if writer ~= reign() then
         -- The log is a prefix of what the other server had: what it had beyond may have been acknowledged and seen.
         local kept, count = epoch .. ':' .. integer(top), 1
         for one in string.gmatch(earlier, '%S+') do
@@ -55,7 +66,7 @@ local function open(meta, log, candidate, now, keep)
             end
         end
         epoch, earlier = candidate, kept
-        redis.call('HSET', meta, 'e', epoch, 'r', server(), 'h', earlier)
+        redis.call('HSET', meta, 'e', epoch, 'r', reign(), 'h', earlier)
     end
     local since = tonumber(fields[5]) or 0
     if math.abs(now - since) > keep / 16 then
@@ -74,38 +85,58 @@ local function reached(epoch, top, earlier, of, offset)
     return ended and offset <= tonumber(ended)
 end
 
--- KEYS meta, log, and the retry key if there is one
--- ARGV channel, candidate, now, keep of the meta, keep of the log, keep of the key, most messages, at, trace, head, tail
+-- KEYS meta, log, and the retry keys of the messages that have one
+-- ARGV channel, candidate, now, keep of the meta, keep of the log, keep of a key, most messages; then for each message:
+--      whether it has a retry key, at, trace, head, tail
+-- Returns epoch, offset and time of each message; of fewer, if the rest could not be stored.
 local function publish(KEYS, ARGV)
-    local meta, log, retry = KEYS[1], KEYS[2], KEYS[3]
-    local now, keep, at = tonumber(ARGV[3]), tonumber(ARGV[5]), ARGV[8]
+    local meta, log, key = KEYS[1], KEYS[2], 2
+    local now, keep = tonumber(ARGV[3]), tonumber(ARGV[5])
     local epoch, top, earlier, put_off = open(meta, log, ARGV[2], now, tonumber(ARGV[4]))
-    if retry then
-        local first = redis.call('GET', retry)
+    local before, answer = top, {}
+    for index = 8, #ARGV, 5 do
+        local at, retry, first = ARGV[index + 1], nil, nil
+        if ARGV[index] == '1' then
+            key = key + 1
+            retry = KEYS[key]
+            first = redis.call('GET', retry)
+        end
+        local of, offset, was_at
         if first then
-            local of, offset, was_at = string.match(first, '^(%x+) (%d+) (%d+)$')
-            -- Of an earlier epoch, too, if the log still has it: it is where it was.
-            if of and reached(epoch, top, earlier, of, tonumber(offset)) then
-                return { epoch, offset, was_at }
+            of, offset, was_at = string.match(first, '^(%x+) (%d+) (%d+)$')
+        end
+        -- Of an earlier epoch, too, if the log still has it: it is where it was.
+        if of and reached(epoch, top, earlier, of, tonumber(offset)) then
+            at = was_at
+        else
+            offset = integer(top + 1)
+            local payload = '1 M ' .. epoch .. ' ' .. offset .. ' ' .. ARGV[index + 2] .. '\n' .. ARGV[index + 3]
+                .. offset .. ARGV[index + 4]
+            -- The first command that writes says whether this server takes it. Once something is stored, no error may say
+            -- that nothing is.
+            local call = top == before and redis.call or redis.pcall
+            local stored = call('XADD', log, 'MAXLEN', '=', ARGV[7], offset .. '-0', 'm', payload)
+            if type(stored) == 'table' and stored.err then
+                break
             end
+            top = top + 1
+            if retry then
+                redis.pcall('SET', retry, epoch .. ' ' .. offset .. ' ' .. at, 'PX', ARGV[6])
+            end
+            -- A channel that the user has no right to is told by the probe.
+            redis.pcall('SPUBLISH', ARGV[1], payload)
+        end
+        answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = epoch, offset, at
+    end
+    if top > before then
+        if not put_off or math.abs(now - put_off) > keep / 8 then
+            redis.pcall('PEXPIRE', log, integer(keep + keep / 8))
+            redis.pcall('HSET', meta, 'o', integer(top), 'x', integer(now))
+        else
+            redis.pcall('HSET', meta, 'o', integer(top))
         end
     end
-    local offset = integer(top + 1)
-    local payload = '1 M ' .. epoch .. ' ' .. offset .. ' ' .. ARGV[9] .. '\n' .. ARGV[10] .. offset .. ARGV[11]
-    redis.call('XADD', log, 'MAXLEN', '=', ARGV[7], offset .. '-0', 'm', payload)
-    -- From here on it is stored, and no error may say otherwise: a channel that the user has no right to is told by the
-    -- probe.
-    if not put_off or math.abs(now - put_off) > keep / 8 then
-        redis.pcall('PEXPIRE', log, integer(keep + keep / 8))
-        redis.pcall('HSET', meta, 'o', offset, 'x', integer(now))
-    else
-        redis.pcall('HSET', meta, 'o', offset)
-    end
-    if retry then
-        redis.pcall('SET', retry, epoch .. ' ' .. offset .. ' ' .. at, 'PX', ARGV[6])
-    end
-    redis.pcall('SPUBLISH', ARGV[1], payload)
-    return { epoch, offset, at }
+    return answer
 end
 
 -- The publisher's clock, with which every frame ends; nil if it has none.

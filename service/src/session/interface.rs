@@ -102,12 +102,12 @@ pub enum Action {
         /// What the client has.
         since: Position,
     },
-    /// Append.
+    /// Append, in this order.
     Publish {
         /// To which log.
         log: LogName,
-        /// What.
-        draft: Box<Draft>,
+        /// What; never empty.
+        drafts: Vec<Draft>,
     },
     /// Append to the receiver's inbox, then to the sender's.
     Direct {
@@ -155,8 +155,8 @@ pub enum Outcome {
     SignIn(Result<Grant, AuthError>),
     /// Of [`Action::Join`], [`Action::Sync`], [`Action::History`].
     Page(Result<Page, Unavailable>),
-    /// Of [`Action::Publish`] and [`Action::Direct`].
-    Published(Result<Stored, PublishError>),
+    /// Of [`Action::Publish`], an answer for each draft, and of [`Action::Direct`], one.
+    Published(Vec<Result<Stored, PublishError>>),
     /// Of [`Action::Presence`].
     Roster(Result<Roster, Unavailable>),
     /// Of [`Action::Rooms`]; `true` if there are more.

@@ -1,11 +1,16 @@
-//! One session's publishes into one log: at most one is in flight, the rest wait in the order they were sent.
-//! It does not publish; the session starts what it hands out.
+//! One session's publishes into one log: at most one call is in flight, the rest wait in the order they were sent, and
+//! what waits together goes in the next call together. It does not publish; the session starts what it hands out.
 
 use std::collections::VecDeque;
 
 use crate::ids::LogName;
 use crate::message::Draft;
 use crate::protocol::server_frame::FrameId;
+
+/// Most publishes of one call, and bytes beyond which no further one is added: what one session sends must not keep the
+/// log from others for long.
+const TOGETHER_MAX: usize = 32;
+const TOGETHER_MAX_BYTES: usize = 64 * 1024;
 
 /// A publish that waits for its turn.
 #[derive(Debug)]
@@ -33,18 +38,25 @@ impl PublishQueue {
         self.waiting.push_back(waiting);
     }
 
-    /// The next one to start, if none is in flight.
-    pub fn start(&mut self) -> Option<Waiting> {
-        if self.in_flight {
-            return None;
+    /// The next ones to start, if none are in flight: several if they go into one log. None: an empty list. Direct
+    /// messages, which go into two logs each, are not `together`.
+    pub fn start(&mut self, together: bool) -> Vec<Waiting> {
+        let mut next = Vec::new();
+        let mut bytes = 0;
+        while !self.in_flight
+            && next.len() < if together { TOGETHER_MAX } else { 1 }
+            && bytes < TOGETHER_MAX_BYTES
+            && let Some(waiting) = self.waiting.pop_front()
+        {
+            bytes += waiting.draft.len();
+            next.push(waiting);
         }
-        let next = self.waiting.pop_front()?;
-        self.bytes -= next.draft.len();
-        self.in_flight = true;
-        Some(next)
+        self.bytes -= bytes;
+        self.in_flight |= !next.is_empty();
+        next
     }
 
-    /// The one in flight has its answer.
+    /// Those in flight have their answers.
     pub fn finished(&mut self) {
         self.in_flight = false;
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::publish_queue::{PublishQueue, Waiting};
-use super::{Action, JoinStart, Output, Pending, Phase, Session, error, feed::Feed, rooms::Joined};
+use super::{Action, Asked, JoinStart, Output, Pending, Phase, Session, error, feed::Feed, rooms::Joined};
 use crate::backplane::{PublishError, Range};
 use crate::clock::Now;
 use crate::delivery::{EphemeralKind, Slot};
@@ -212,14 +212,10 @@ impl Session {
         let joining = matches!(queue, LogName::Room(_))
             && self.rooms.iter().any(|joined| joined.log == *queue && joined.feed.is_joining());
         let Some(index) = self.queues.iter().position(|(log, _)| log == queue) else { return };
-        if !joining && let Some(Waiting { id, to, draft }) = self.queues[index].1.start() {
-            let key = draft.key.as_ref().map(|key| key.key().into());
-            let pending = Pending::Publish { id, log: queue.clone(), key };
-            let action = match (queue, to) {
-                (LogName::Inbox(from), LogName::Inbox(to)) => Action::Direct { from: from.clone(), to, draft },
-                (_, log) => Action::Publish { log, draft },
-            };
-            self.start(pending, action, out);
+        let together = matches!(queue, LogName::Room(_));
+        let next = if joining { Vec::new() } else { self.queues[index].1.start(together) };
+        if !next.is_empty() {
+            self.start_publish(queue, next, out);
         }
         if self.queues[index].1.is_idle() {
             self.queues.swap_remove(index);
@@ -229,35 +225,43 @@ impl Session {
         }
     }
 
+    fn start_publish(&mut self, queue: &LogName, next: Vec<Waiting>, out: &mut Vec<Output>) {
+        let (mut asked, mut drafts) = (Vec::with_capacity(next.len()), Vec::with_capacity(next.len()));
+        let mut receiver = None;
+        for Waiting { id, to, draft } in next {
+            asked.push(Asked { id, key: draft.key.as_ref().map(|key| key.key().into()) });
+            drafts.push(*draft);
+            receiver = Some(to);
+        }
+        let action = match (queue, receiver, drafts.pop()) {
+            (LogName::Inbox(from), Some(LogName::Inbox(to)), Some(draft)) => {
+                Action::Direct { from: from.clone(), to, draft: Box::new(draft) }
+            }
+            (_, _, last) => {
+                drafts.extend(last);
+                Action::Publish { log: queue.clone(), drafts }
+            }
+        };
+        self.start(Pending::Publish { log: queue.clone(), asked }, action, out);
+    }
+
     pub(super) fn publish_done(
         &mut self,
-        id: Option<FrameId>,
-        log: LogName,
-        key: Option<Box<str>>,
-        result: Result<Stored, PublishError>,
+        log: &LogName,
+        asked: Vec<Asked>,
+        results: Vec<Result<Stored, PublishError>>,
         out: &mut Vec<Output>,
     ) {
-        match result {
-            Ok(stored) if id.is_some() => {
-                out.push(Output::Reply(ServerFrame::ack(id, log.wire_name(), stored)));
-            }
-            Ok(_) => {}
-            Err(PublishError::Unavailable(_)) => out.push(super::unavailable(id)),
-            Err(PublishError::OutcomeUnknown(_)) => out.push(Output::Reply(ServerFrame::Error {
-                id,
-                code: ErrorCode::OutcomeUnknown,
-                message: Cow::Borrowed(match key {
-                    Some(_) => "perhaps stored: repeat it with the same key, which is safe",
-                    None => "perhaps stored: it had no key, so a repeat may double it",
-                }),
-                retry_after_ms: None,
-                key,
-            })),
+        let mut results = results.into_iter();
+        for Asked { id, key } in asked {
+            // One for each; a driver that gives fewer says nothing about the rest.
+            let unknown = || Err(PublishError::OutcomeUnknown("there is no answer".to_owned()));
+            publish_answered(id, log, key, results.next().unwrap_or_else(unknown), out);
         }
-        if let Some((_, queue)) = self.queues.iter_mut().find(|(queue, _)| *queue == log) {
+        if let Some((_, queue)) = self.queues.iter_mut().find(|(queue, _)| queue == log) {
             queue.finished();
         }
-        self.pump(&log, out);
+        self.pump(log, out);
     }
 
     fn signal(
@@ -288,6 +292,33 @@ impl Session {
             }
             Err(output) => out.push(output),
         }
+    }
+}
+
+/// Tells the client what became of one publish.
+fn publish_answered(
+    id: Option<FrameId>,
+    log: &LogName,
+    key: Option<Box<str>>,
+    result: Result<Stored, PublishError>,
+    out: &mut Vec<Output>,
+) {
+    match result {
+        Ok(stored) if id.is_some() => {
+            out.push(Output::Reply(ServerFrame::ack(id, log.wire_name(), stored)));
+        }
+        Ok(_) => {}
+        Err(PublishError::Unavailable(_)) => out.push(super::unavailable(id)),
+        Err(PublishError::OutcomeUnknown(_)) => out.push(Output::Reply(ServerFrame::Error {
+            id,
+            code: ErrorCode::OutcomeUnknown,
+            message: Cow::Borrowed(match key {
+                Some(_) => "perhaps stored: repeat it with the same key, which is safe",
+                None => "perhaps stored: it had no key, so a repeat may double it",
+            }),
+            retry_after_ms: None,
+            key,
+        })),
     }
 }
 

@@ -11,6 +11,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use futures_util::{StreamExt as _, stream};
 use parley_tests::folder::Folder;
 use parley_tests::redis::program;
+use parley_tests::trial::crowded;
 use parley_tests::trial::fault::Fault;
 use parley_tests::trial::table::{Row, document};
 use parley_tests::trial::{judge, run};
@@ -61,6 +62,12 @@ fn command() -> Command {
         )
         .arg(Arg::new("write").long("write").value_parser(value_parser!(PathBuf)).help("File for the table"))
         .arg(
+            Arg::new("crowded")
+                .long("crowded")
+                .value_parser(value_parser!(usize))
+                .help("Tries no fault: measures two instances with so many rooms in common"),
+        )
+        .arg(
             Arg::new("check")
                 .long("check")
                 .value_parser(value_parser!(PathBuf))
@@ -91,6 +98,10 @@ async fn act(options: &ArgMatches) -> anyhow::Result<bool> {
         let report = judge(folder)?;
         println!("{report:#?}");
         return Ok(report.faults.is_empty());
+    }
+    if let Some(rooms) = options.get_one::<usize>("crowded") {
+        println!("{}", Box::pin(crowded::measure(*rooms)).await?);
+        return Ok(true);
     }
     let faults: Vec<Fault> = match options.get_many::<Fault>("fault") {
         Some(faults) => faults.copied().collect(),
@@ -124,7 +135,8 @@ async fn act(options: &ArgMatches) -> anyhow::Result<bool> {
         println!("raw logs: {}", place.display());
     }
     if let Some(file) = options.get_one::<PathBuf>("write") {
-        let command = format!("cargo run --bin parley-faults -- --seeds {seeds}");
+        let command =
+            format!("cargo build --bins && target/debug/parley-faults --seeds {seeds} --write {}", file.display());
         std::fs::write(file, document(&rows, &command, &server().await?)).context(file.display().to_string())?;
     }
     Ok(bad == 0)

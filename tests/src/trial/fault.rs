@@ -53,11 +53,13 @@ pub enum Fault {
     Delayed,
     /// One instance's link carries a few kilobytes a second.
     Throttled,
+    /// Several of those that lose nothing, one after the other.
+    Storm,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::None,
         Self::InstanceKilled,
         Self::InstanceDrained,
@@ -80,6 +82,7 @@ impl Fault {
         Self::Refused,
         Self::Delayed,
         Self::Throttled,
+        Self::Storm,
     ];
 
     /// Its name on the command line.
@@ -108,6 +111,7 @@ impl Fault {
             Self::Refused => "refused",
             Self::Delayed => "delayed",
             Self::Throttled => "throttled",
+            Self::Storm => "storm",
         }
     }
 
@@ -148,6 +152,7 @@ impl Fault {
             Self::Refused => "one instance's connections are cut, new ones refused for 1 to 4 s",
             Self::Delayed => "one instance's link delays by 30 to 90 ms each way for 3 to 5 s",
             Self::Throttled => "one instance's connections carry 6 KB/s for 3 to 5 s",
+            Self::Storm => "three of those that lose nothing, one after the other, over three instances",
         }
     }
 
@@ -173,7 +178,7 @@ impl Fault {
     #[must_use]
     pub const fn instances(self) -> usize {
         match self {
-            Self::InstanceKilled | Self::InstanceDrained => 3,
+            Self::InstanceKilled | Self::InstanceDrained | Self::Storm => 3,
             _ => 2,
         }
     }
@@ -191,7 +196,7 @@ impl Fault {
     #[must_use]
     pub const fn settings(self) -> &'static [&'static str] {
         match self {
-            Self::RestartedWhole => &["--save", "", "--appendonly", "yes", "--appendfsync", "always"],
+            Self::RestartedWhole | Self::Storm => &["--save", "", "--appendonly", "yes", "--appendfsync", "always"],
             Self::Overflow => &["--save", "", "--client-output-buffer-limit", "pubsub 256kb 128kb 5"],
             _ => &["--save", ""],
         }

@@ -97,7 +97,7 @@ impl Scene {
 
     /// Takes an instance that the seed chooses away from clients.
     pub(super) fn take_any(&mut self) -> (usize, Process) {
-        let number = self.number(self.nodes.len() as u64);
+        let number = self.below(self.nodes.len());
         let node = self.nodes.remove(number);
         self.balancer.remove(node.address());
         (number, node)
@@ -105,12 +105,12 @@ impl Scene {
 
     /// A proxy that the seed chooses.
     pub(super) fn any_proxy(&self) -> &Proxy {
-        &self.proxies[self.number(self.proxies.len() as u64)]
+        &self.proxies[self.below(self.proxies.len())]
     }
 
-    /// Below this, as the seed says.
-    fn number(&self, below: u64) -> usize {
-        usize::try_from(self.dice.bits() % below.max(1)).unwrap_or_default()
+    /// A number below this, as the seed says.
+    pub(super) fn below(&self, limit: usize) -> usize {
+        usize::try_from(self.dice.bits() % limit.max(1) as u64).unwrap_or_default()
     }
 
     /// A time between these, as the seed says, in milliseconds.

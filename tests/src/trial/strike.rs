@@ -13,16 +13,37 @@ use crate::redis::{Answer, pass};
 const TO_BE_LOST: Duration = Duration::from_millis(700);
 /// How long something may take that the machine does by itself.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Times that connections are killed or cut.
+/// Times that connections are killed or cut, and faults of a storm.
 const TIMES: usize = 3;
+/// What a storm is made of: the log survives each of them.
+const STORM: [Fault; 11] = [
+    Fault::InstanceKilled,
+    Fault::RestartedWhole,
+    Fault::SubscriberKilled,
+    Fault::CommandsKilled,
+    Fault::Paused,
+    Fault::BlackHole,
+    Fault::BlackHoleUp,
+    Fault::BlackHoleDown,
+    Fault::Held,
+    Fault::Cut,
+    Fault::Refused,
+];
 
 /// Strikes, holds, heals.
 ///
 /// # Errors
 /// The fault did not do what it should.
-pub(super) async fn strike(scene: &mut Scene) -> anyhow::Result<()> {
-    match scene.fault {
+pub(super) async fn strike(scene: &mut Scene, fault: Fault) -> anyhow::Result<()> {
+    match fault {
         Fault::None => {}
+        Fault::Storm => {
+            for _ in 0..TIMES {
+                let next = STORM[scene.below(STORM.len())];
+                Box::pin(strike(scene, next)).await?;
+                pass(scene.between(0, 1_000)).await;
+            }
+        }
         Fault::InstanceKilled => {
             let (number, mut node) = scene.take_any();
             node.kill().await;
@@ -35,8 +56,8 @@ pub(super) async fn strike(scene: &mut Scene) -> anyhow::Result<()> {
             let status = node.ended().await;
             anyhow::ensure!(status.success(), "the drained instance ended with {status}");
         }
-        Fault::RestartedWhole | Fault::RestartedOld | Fault::RestartedEmpty => restart(scene).await,
-        Fault::Failover | Fault::FailoverLagging | Fault::StalePrimary => fail_over(scene).await?,
+        Fault::RestartedWhole | Fault::RestartedOld | Fault::RestartedEmpty => restart(scene, fault).await,
+        Fault::Failover | Fault::FailoverLagging | Fault::StalePrimary => fail_over(scene, fault).await?,
         Fault::SubscriberKilled => kill_clients(scene, "pubsub").await?,
         Fault::CommandsKilled => kill_clients(scene, "normal").await?,
         Fault::Overflow => overflow(scene).await?,
@@ -61,27 +82,27 @@ pub(super) async fn strike(scene: &mut Scene) -> anyhow::Result<()> {
         | Fault::Held
         | Fault::Refused
         | Fault::Delayed
-        | Fault::Throttled => bad_weather(scene).await,
+        | Fault::Throttled => bad_weather(scene, fault).await,
     }
     Ok(())
 }
 
-async fn restart(scene: &mut Scene) {
-    if scene.fault == Fault::RestartedOld {
+async fn restart(scene: &mut Scene, fault: Fault) {
+    if fault == Fault::RestartedOld {
         scene.redis.ask(&["SAVE"]).await;
         pass(TO_BE_LOST).await;
     }
     scene.redis.kill().await;
-    if scene.fault == Fault::RestartedEmpty {
+    if fault == Fault::RestartedEmpty {
         scene.redis.wipe();
     }
     pass(scene.between(0, 2_000)).await;
     scene.redis.restart().await;
 }
 
-async fn fail_over(scene: &mut Scene) -> anyhow::Result<()> {
+async fn fail_over(scene: &mut Scene, fault: Fault) -> anyhow::Result<()> {
     let replica = scene.replica.as_ref().expect("a trial with a failover has a replica");
-    match scene.fault {
+    match fault {
         Fault::Failover => {
             // Nothing is accepted from now on, and the replica gets what was.
             scene.redis.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]).await;
@@ -149,10 +170,10 @@ async fn overflow(scene: &Scene) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn bad_weather(scene: &Scene) {
+async fn bad_weather(scene: &Scene, fault: Fault) {
     let fair = Weather::default();
     let (up, down) = (Way::Swallowed, Way::Swallowed);
-    let (weather, hold) = match scene.fault {
+    let (weather, hold) = match fault {
         Fault::BlackHole => (Weather { up, down, ..fair }, scene.between(2_000, 8_000)),
         Fault::BlackHoleUp => (Weather { up, ..fair }, scene.between(2_000, 8_000)),
         Fault::BlackHoleDown => (Weather { down, ..fair }, scene.between(2_000, 8_000)),

@@ -96,7 +96,17 @@ pub fn document(rows: &[Row], command: &str, server: &str) -> String {
         text.push_str(&markdown_row(&all));
     }
     let (good, all) = (rows.iter().filter(|row| row.is_good()).count(), rows.len());
-    let _ = writeln!(text, "\n{good} of {all} trials kept every promise.\n\n## The faults\n");
+    let _ = writeln!(text, "\n{good} of {all} trials kept every promise.\n");
+    for row in rows {
+        if let Ok(Report { moved: (moved @ 1.., at_once), .. }) = row.result {
+            let (fault, seed) = (row.fault.as_str(), row.seed);
+            let _ = writeln!(
+                text,
+                "- {fault}, seed {seed}: {moved} sessions moved when asked, at most {at_once} were asked for the same 100 ms"
+            );
+        }
+    }
+    text.push_str("\n## The faults\n\n");
     text.push_str("| fault | what is done | the log |\n| --- | --- | --- |\n");
     for fault in Fault::ALL.iter().filter(|fault| rows.iter().any(|row| row.fault == **fault)) {
         let log = match fault.allowed().loss {
@@ -128,6 +138,12 @@ checker that was not there reads the raw logs, and what Redis holds, and judges:
 - **acked, lost by the log**: acked messages that Redis itself lost. Parley can only tell, not prevent; set
   `min-replicas-to-write`, or `appendfsync always`, to have fewer.
 - **whole again after**: from the strike until no publish and no delivery took longer than 1 s any more.
+
+One thing to know about Sentinel. A primary that was only paused comes back believing that it is one, and takes writes until
+Sentinels set it right, which they do after some ten seconds. Instances leave a primary that does not answer for 5 s; if the
+Sentinels replace it sooner (`down-after-milliseconds` is 500 here) and it comes back at once, instances are still with it,
+and what it acks meanwhile is lost: told as a gap, but lost. `stale-primary` shows both: seeds that paused it for long have
+lost nothing. Keep `down-after-milliseconds` at 5,000 or more, as Sentinel's own default of 30,000 is.
 ";
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub(super) fn all() -> Vec<Promise<dyn Rig>> {
         offsets_rise_by_one_from_one,
         concurrent_publishers_leave_no_hole,
         one_sender_s_messages_keep_their_order,
+        messages_published_together_keep_their_order_and_their_answers,
         a_frame_is_stored_byte_for_byte_around_its_offset,
         a_repeated_key_gets_the_first_answer_and_stores_nothing,
         concurrent_repeats_of_a_key_store_one_message,
@@ -37,6 +38,27 @@ async fn offsets_rise_by_one_from_one(rig: Arc<dyn Rig>) -> Verdict {
     }
     epochs.dedup();
     assert_eq!(epochs.len(), 1, "the epoch changed without need");
+    Verdict::Kept
+}
+
+async fn messages_published_together_keep_their_order_and_their_answers(rig: Arc<dyn Rig>) -> Verdict {
+    let (mut a, log) = (Instance::on(&rig, "a").await, room("together"));
+    a.subscribe(&log).await;
+    let before = a.publish(&log, &keyed("before", "k0")).await;
+    let drafts = [keyed("before", "k0"), draft("one"), keyed("two", "k2"), keyed("two", "k2"), draft("three")];
+    let answers = a.backplane.publish_all(&log, &drafts).await;
+    let answers: Vec<Stored> = answers.into_iter().map(|answer| answer.expect("a healthy backplane stores")).collect();
+    assert_eq!(answers[0], before, "stored before");
+    let offsets: Vec<_> = answers.iter().map(|stored| stored.position.offset).collect();
+    assert_eq!(offsets, [1, 2, 3, 3, 4]);
+    let arrived = a.receive(&log, 2..=4).await;
+    for (offset, text) in [(2, "one"), (3, "two"), (4, "three")] {
+        assert_eq!(arrived[&offset], frame(offset, text));
+    }
+    let page = a.read(&log, Range::After(1), PLENTY).await;
+    let stored: Vec<_> = page.entries.into_iter().map(|entry| (entry.offset, entry.frame)).collect();
+    assert_eq!(stored, arrived.into_iter().collect::<Vec<_>>());
+    assert_eq!(a.backplane.publish_all(&log, &[]).await, []);
     Verdict::Kept
 }
 

@@ -105,3 +105,73 @@ fn every_setting_is_known_by_its_own_variable() {
         assert_eq!(warnings.len(), usize::from(!spec.secret), "{warnings:?}");
     }
 }
+
+#[test]
+fn the_balancer_has_flags_of_its_own() {
+    let balance = |args: &[&str]| match load(&FakeVars::default(), &[&["balance"], args].concat()) {
+        Ok(Loaded { invocation: Invocation::Balance(config), .. }) => *config,
+        other => unreachable!("not to balance: {other:?}"),
+    };
+    let config =
+        balance(&["--upstream", "one:81", "--upstream=http://127.0.0.1:82/", "--upstream", "[::1]:83,four:84"]);
+    assert_eq!(config.upstreams, ["one:81", "127.0.0.1:82", "[::1]:83", "four:84"]);
+    assert_eq!((config.policy, config.max_connections), (BalancePolicy::RoundRobin, 20_000));
+    assert_eq!((config.listen.to_string().as_str(), config.drain.as_secs()), ("127.0.0.1:8080", 30));
+    let config = balance(&["--upstream=h:1", "--policy=cookie", "--affinity-cookie= "]);
+    assert_eq!(config.affinity_cookie, "parley-route");
+}
+
+#[test]
+fn what_the_balancer_cannot_use_is_refused() {
+    let refused = |args: &[&str]| faults(&FakeVars::default(), &[&["balance"], args].concat()).join("\n");
+    for (args, wanted) in [
+        (&[][..], "PARLEY_UPSTREAM: name an instance"),
+        (&["--upstream=h"], "give host and port"),
+        (&["--upstream=https://h:1"], "give host and port"),
+        (&["--upstream=h:1/path"], "give host and port"),
+        (&["--upstream=me@h:1"], "give host and port"),
+        (&["--upstream=h:0"], "give host and port"),
+        (&["--upstream=h:1,h:1"], "h:1 is there twice"),
+        (&["--upstream=h:1", "--policy=random"], "give round-robin, least-connections or cookie"),
+        (&["--upstream=h:1", "--affinity-cookie=route"], "give --policy cookie too"),
+        (&["--upstream=h:1", "--server-id=x"], "--server-id: no such flag"),
+    ] {
+        assert!(refused(args).contains(wanted), "{args:?}: {}", refused(args));
+    }
+    let many: Vec<String> = (0..65).map(|n| format!("h:{}", n + 1)).collect();
+    assert!(refused(&[&format!("--upstream={}", many.join(","))]).contains("at most 64"));
+    let late = faults(&FakeVars::default(), &["--log=info", "balance"]);
+    assert_eq!(late, ["balance: put it first: `parley balance …`, it has flags of its own"]);
+}
+
+#[test]
+fn the_demo_has_switches() {
+    let demo = |args: &[&str]| match load(&FakeVars::default(), &[&["demo"], args].concat()) {
+        Ok(Loaded { invocation: Invocation::Demo(config), .. }) => Ok(config),
+        Err(faults) => Err(faults.to_string()),
+        other => unreachable!("not the demo: {other:?}"),
+    };
+    let plain = DemoConfig { isolated: false, stay: false, ports: [8080, 8081, 8082], redis_url: None };
+    assert_eq!(demo(&[]), Ok(plain.clone()));
+    assert_eq!(demo(&["--isolated", "--stay"]), Ok(DemoConfig { isolated: true, stay: true, ..plain.clone() }));
+    assert_eq!(demo(&["--isolated=false", "--ports", "0,0,9"]), Ok(DemoConfig { ports: [0, 0, 9], ..plain }));
+    for (args, wanted) in [
+        (&["--ports=1,2"][..], "give three different ports"),
+        (&["--ports=1,1,2"], "give three different ports"),
+        (&["--isolated=maybe"], "give true or false"),
+        (&["--isolated", "--redis-url=redis://h"], "isolated instances use no Redis"),
+    ] {
+        assert!(demo(args).is_err_and(|text| text.contains(wanted)), "{args:?}");
+    }
+}
+
+#[test]
+fn each_command_with_settings_of_its_own_helps_with_them() {
+    for (word, table) in [("balance", table::balance::TABLE), ("demo", table::demo::TABLE)] {
+        let help = printed(&[word, "--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
+        for spec in table {
+            assert!(help.contains(&format!("--{}", spec.name)) && help.contains(spec.help), "{word} --{}", spec.name);
+        }
+        assert!(!help.contains("--server-id"), "{help}");
+    }
+}

@@ -391,7 +391,7 @@ proptest! {
                 let outcome = match kind {
                     0 => Outcome::Page(Ok(page(3..=4, 9))),
                     1 => Outcome::Page(Err(Unavailable("x".into()))),
-                    2 => Outcome::Published(Ok(Stored { position: at(3), at: 1 })),
+                    2 => Outcome::Published(vec![Ok(Stored { position: at(3), at: 1 })]),
                     3 => Outcome::SignIn(Ok(grant())),
                     4 => Outcome::Roster(Ok(Roster { users: Vec::new(), count: 0 })),
                     _ => Outcome::Rooms(Ok((Vec::new(), false))),

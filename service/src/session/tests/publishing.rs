@@ -3,7 +3,7 @@
 use super::*;
 
 fn stored(offset: u64) -> Outcome {
-    Outcome::Published(Ok(Stored { position: at(offset), at: 5 }))
+    Outcome::Published(vec![Ok(Stored { position: at(offset), at: 5 })])
 }
 
 #[test]
@@ -13,9 +13,51 @@ fn a_second_publish_waits_for_the_first() {
     assert_eq!(driven.say(r#"{"type":"chat","id":2,"room":"r","msg":2}"#), []);
     let out = driven.done(first, stored(11));
     assert_eq!(told(&out)[0], r#"{"type":"ack","id":1,"room":"r","epoch":"0000000000000007","offset":11,"at":5}"#);
-    let (second, Action::Publish { draft, .. }) = started(&out)[0] else { panic!("{out:?}") };
-    assert!(draft.tail.ends_with(br#""msg":2,"at":1700000000000}"#), "{:?}", draft.tail);
+    let (second, Action::Publish { drafts, .. }) = started(&out)[0] else { panic!("{out:?}") };
+    assert_eq!(drafts.len(), 1);
+    assert!(drafts[0].tail.ends_with(br#""msg":2,"at":1700000000000}"#), "{:?}", drafts[0].tail);
     assert_eq!(told(&driven.done(second, stored(12))).len(), 1);
+}
+
+#[test]
+fn what_waited_together_goes_together_and_each_has_its_own_answer() {
+    let mut driven = Driven::joined();
+    let first = driven.start(r#"{"type":"chat","id":0,"room":"r","msg":0}"#);
+    for id in 1..=3 {
+        driven.say(&format!(r#"{{"type":"chat","id":{id},"room":"r","msg":{id}}}"#));
+    }
+    let out = driven.done(first, stored(11));
+    let (op, Action::Publish { drafts, .. }) = started(&out)[0] else { panic!("{out:?}") };
+    let sent: Vec<_> = drafts.iter().map(|draft| String::from_utf8_lossy(&draft.tail).into_owned()).collect();
+    assert_eq!(sent.len(), 3);
+    for (number, tail) in (1..).zip(&sent) {
+        assert!(tail.ends_with(&format!(r#""msg":{number},"at":1700000000000}}"#)), "{tail}");
+    }
+    let answers = vec![
+        Ok(Stored { position: at(12), at: 5 }),
+        Err(Unavailable("x".into()).into()),
+        Err(PublishError::OutcomeUnknown("x".into())),
+    ];
+    let said = told(&driven.done(op, Outcome::Published(answers)));
+    assert!(said[0].contains(r#""ack","id":1"#), "{said:?}");
+    assert!(said[1].contains(r#""id":2,"code":"unavailable""#), "{said:?}");
+    assert!(said[2].contains(r#""id":3,"code":"outcome_unknown""#), "{said:?}");
+    assert_eq!(said.len(), 3);
+}
+
+#[test]
+fn direct_messages_go_one_by_one() {
+    let mut driven = Driven::new(rules(|_| {}));
+    driven.give(Input::SignedIn(grant()));
+    let first = driven.start(r#"{"type":"chat","id":1,"to":"bob","msg":1}"#);
+    driven.say(r#"{"type":"chat","id":2,"to":"bob","msg":2}"#);
+    driven.say(r#"{"type":"chat","id":3,"to":"eve","msg":3}"#);
+    let out = driven.done(first, stored(1));
+    let (second, Action::Direct { to, .. }) = started(&out)[0] else { panic!("{out:?}") };
+    assert_eq!((to, started(&out).len()), (&user("bob"), 1));
+    let out = driven.done(second, stored(2));
+    let (_, Action::Direct { to, .. }) = started(&out)[0] else { panic!("{out:?}") };
+    assert_eq!(to, &user("eve"));
 }
 
 #[test]
@@ -24,7 +66,7 @@ fn without_an_id_success_is_silent_and_errors_are_not() {
     let op = driven.start(r#"{"type":"chat","msg":1}"#);
     assert_eq!(driven.done(op, stored(11)), []);
     let op = driven.start(r#"{"type":"chat","msg":1}"#);
-    let out = driven.done(op, Outcome::Published(Err(Unavailable("x".into()).into())));
+    let out = driven.done(op, Outcome::Published(vec![Err(Unavailable("x".into()).into())]));
     assert_eq!(error_code(&out), ErrorCode::Unavailable);
 }
 
@@ -32,7 +74,7 @@ fn without_an_id_success_is_silent_and_errors_are_not() {
 fn an_unknown_outcome_names_the_key_to_repeat_with() {
     let mut driven = Driven::joined();
     let op = driven.start(r#"{"type":"chat","id":1,"msg":1,"key":"k"}"#);
-    let out = driven.done(op, Outcome::Published(Err(PublishError::OutcomeUnknown("x".into()))));
+    let out = driven.done(op, Outcome::Published(vec![Err(PublishError::OutcomeUnknown("x".into()))]));
     assert_eq!(
         told(&out),
         [
@@ -46,7 +88,7 @@ fn a_failed_publish_does_not_stop_the_next() {
     let mut driven = Driven::joined();
     let first = driven.start(r#"{"type":"chat","msg":1}"#);
     driven.say(r#"{"type":"chat","msg":2}"#);
-    let out = driven.done(first, Outcome::Published(Err(Unavailable("x".into()).into())));
+    let out = driven.done(first, Outcome::Published(vec![Err(Unavailable("x".into()).into())]));
     assert_eq!(started(&out).len(), 1);
 }
 

@@ -1,0 +1,132 @@
+//! What changes in a request and in an answer on their way through: headers that are only for the next hop (RFC 9110,
+//! section 7.6.1) go, `X-Forwarded-*` come. Pure; bodies are not its business.
+
+use std::net::IpAddr;
+
+use hyper::header::{
+    CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// The protocol that a message asks to change to, if it does.
+pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let asks = words(headers).any(|word| word.eq_ignore_ascii_case("upgrade"));
+    headers.get(UPGRADE).filter(|_| asks).cloned()
+}
+
+/// Makes a client's headers those of a request to an upstream.
+pub(super) fn to_upstream(headers: &mut HeaderMap, peer: IpAddr, upgrade: Option<HeaderValue>) {
+    strip(headers);
+    // It has been answered here.
+    headers.remove(EXPECT);
+    headers.remove(PROXY_AUTHORIZATION);
+    // Nobody before us is believed or doubted: the list grows by the one that we see.
+    let before = headers.get_all(&FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+    let all: Vec<String> = before.map(str::to_owned).chain([peer.to_canonical().to_string()]).collect();
+    if let Ok(value) = HeaderValue::from_str(&all.join(", ")) {
+        headers.insert(FORWARDED_FOR, value);
+    }
+    // A proxy before us that speaks TLS says so; we do not.
+    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    if let Some(host) = headers.get(HOST).cloned() {
+        headers.entry(FORWARDED_HOST).or_insert(host);
+    }
+    ask(headers, upgrade);
+}
+
+/// Makes an upstream's headers those of an answer to a client.
+pub(super) fn to_client(headers: &mut HeaderMap, upgrade: Option<HeaderValue>) {
+    strip(headers);
+    headers.remove(PROXY_AUTHENTICATE);
+    ask(headers, upgrade);
+}
+
+fn ask(headers: &mut HeaderMap, upgrade: Option<HeaderValue>) {
+    if let Some(protocol) = upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+    }
+}
+
+fn words(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+/// Removes what is only for this hop, also what `Connection` declares to be so.
+fn strip(headers: &mut HeaderMap) {
+    let declared: Vec<HeaderName> = words(headers).filter_map(|word| word.parse().ok()).collect();
+    let known = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+    for name in declared.iter().chain(&known) {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn what_is_for_this_hop_only_goes_no_further() {
+        let mut all = headers(&[
+            ("connection", "close, X-Mine"),
+            ("x-mine", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("expect", "100-continue"),
+            ("accept", "*/*"),
+        ]);
+        assert_eq!(upgrade(&all), None);
+        to_upstream(&mut all, PEER, None);
+        let mut left: Vec<&str> = all.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["accept", "x-forwarded-for", "x-forwarded-proto"]);
+    }
+
+    #[test]
+    fn an_upgrade_is_asked_for_again() {
+        let mut all = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
+        let protocol = upgrade(&all);
+        assert_eq!(protocol.as_ref().map(HeaderValue::as_bytes), Some(&b"websocket"[..]));
+        to_upstream(&mut all, PEER, protocol);
+        assert_eq!((all[CONNECTION].as_bytes(), all[UPGRADE].as_bytes()), (&b"upgrade"[..], &b"websocket"[..]));
+    }
+
+    #[test]
+    fn forwarded_for_grows_and_what_a_proxy_before_said_stays() {
+        let mut all = headers(&[
+            ("x-forwarded-for", "198.51.100.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "chat.example.com"),
+            ("host", "inside"),
+        ]);
+        to_upstream(&mut all, PEER, None);
+        assert_eq!(all[&FORWARDED_FOR].as_bytes(), b"198.51.100.1, 192.0.2.7");
+        assert_eq!(all[&FORWARDED_PROTO].as_bytes(), b"https");
+        assert_eq!(all[&FORWARDED_HOST].as_bytes(), b"chat.example.com");
+        assert_eq!(all[HOST].as_bytes(), b"inside");
+    }
+
+    #[test]
+    fn without_a_proxy_before_the_host_is_the_one_that_was_asked_for() {
+        let mut all = headers(&[("host", "chat.example.com")]);
+        to_upstream(&mut all, PEER, None);
+        assert_eq!(all[&FORWARDED_FOR].as_bytes(), b"192.0.2.7");
+        assert_eq!(all[&FORWARDED_PROTO].as_bytes(), b"http");
+        assert_eq!(all[&FORWARDED_HOST].as_bytes(), b"chat.example.com");
+    }
+}

@@ -1,0 +1,93 @@
+//! Bodies on their way through, and the note of when anything last moved, by which stalled connections are found.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use super::upstreams::Lease;
+use crate::clock::{Clock as _, Moment, SystemClock};
+
+/// When something last moved on one client's connection.
+#[derive(Debug)]
+pub(super) struct Progress {
+    clock: Arc<SystemClock>,
+    last: AtomicU64,
+}
+
+impl Progress {
+    pub(super) fn new(clock: Arc<SystemClock>) -> Arc<Self> {
+        let last = AtomicU64::new(clock.now().mono.as_nanos());
+        Arc::new(Self { clock, last })
+    }
+
+    pub(super) fn note(&self) {
+        self.last.store(self.clock.now().mono.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Ends once nothing has moved for so long. Cancel-safe.
+    pub(super) async fn stalled(&self, wait: Duration) {
+        loop {
+            let due = Moment::from_nanos(self.last.load(Ordering::Relaxed)) + wait;
+            if self.clock.now().mono >= due {
+                return;
+            }
+            tokio::time::sleep_until(self.clock.instant(due)).await;
+        }
+    }
+}
+
+/// A body.
+#[derive(Debug)]
+pub(super) enum Payload {
+    /// Made here.
+    Whole(Option<Bytes>),
+    /// Passed on as it comes.
+    Passing {
+        from: Incoming,
+        progress: Arc<Progress>,
+        /// The place at the upstream, for as long as its answer lasts.
+        lease: Option<Lease>,
+    },
+}
+
+impl Payload {
+    pub(super) const EMPTY: Self = Self::Whole(None);
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Passing { from, progress, lease } => {
+                let frame = ready!(Pin::new(from).poll_frame(cx));
+                progress.note();
+                if frame.is_none() {
+                    drop(lease.take());
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Passing { from, .. } => from.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Passing { from, .. } => from.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The balancer in front of instances, and in front of upstreams that behave as no instance would.
+
+mod bounds;
+mod choice;
+mod fake;
+mod passage;
