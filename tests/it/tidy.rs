@@ -13,7 +13,9 @@ use tree::{Files, Rust};
 
 /// The packages that are layered. A file may name lower layers and its relatives (the same first segment); siblings of
 /// one layer do not know each other.
-const PACKAGES: &[Package] = &[Package {
+const PACKAGES: &[Package] = &[SERVICE, OPERATOR];
+
+const SERVICE: Package = Package {
     src: "service/src",
     crate_name: "parley_service",
     // The longest entry counts; `x::*` is everything below `x`, for ports whose implementations stand higher.
@@ -56,16 +58,46 @@ const PACKAGES: &[Package] = &[Package {
         ("main", 10),
     ],
     exceptions: &[Exception { from: "message", to: "ids", why: "a message carries names" }],
-}];
+};
+
+const OPERATOR: Package = Package {
+    src: "operator/src",
+    crate_name: "parley_operator",
+    layers: &[
+        // Words and homes.
+        ("checksum", 0),
+        ("clock", 0),
+        ("names", 0),
+        ("entropy", 1),
+        // Contracts.
+        ("crd", 1),
+        ("metrics", 1),
+        ("settings", 1),
+        // Tables.
+        ("profiles", 2),
+        // The five steps.
+        ("controller", 3),
+        // The rim.
+        ("admin", 4),
+        ("client", 4),
+        ("run", 5),
+        ("main", 6),
+    ],
+    exceptions: &[],
+};
 
 /// What only its home may name. `redis*` is every file and folder whose name begins so.
 const CONFINED: &[Confined] = &[
     Confined { what: &["fred"], homes: &["redis*"], why: "the rest knows the ports, not Redis" },
     Confined { what: &["crate", "redis"], homes: &["redis*"], why: "the rest knows the ports, not Redis" },
-    Confined { what: &["axum"], homes: &["edge", "server"], why: "HTTP ends at the edge" },
+    Confined { what: &["axum"], homes: &["edge", "server", "admin"], why: "HTTP ends at the edge" },
     Confined { what: &["tokio_tungstenite"], homes: &["demo"], why: "only the demo is a client" },
     Confined { what: &["tungstenite"], homes: &["edge"], why: "WebSocket frames end at the edge" },
-    Confined { what: &["std", "env"], homes: &["config::vars"], why: "settings are parsed once and handed down" },
+    Confined {
+        what: &["std", "env"],
+        homes: &["config::vars", "settings"],
+        why: "settings are parsed once and handed down",
+    },
 ];
 
 /// Modules whose tests need no runtime.

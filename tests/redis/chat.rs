@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use parley_tests::client::{Client, Event};
 use parley_tests::frame::Frame;
 use parley_tests::node::Node;
-use parley_tests::redis::{Redis, pass};
+use parley_tests::redis::{Answer, Redis, pass};
 use serde_json::{Value, json};
 
 /// Members of the room on each instance.
@@ -45,6 +45,18 @@ async fn hearers(nodes: &[Node]) -> usize {
 async fn two_instances_on_one_redis_are_one_room() {
     let redis = Redis::start().await;
     assert_eq!(hearers(&two_on(&redis).await).await, 2 * MEMBERS);
+}
+
+#[tokio::test]
+async fn redis_sends_a_message_to_each_instance_and_not_to_each_member() {
+    let redis = Redis::start().await;
+    let nodes = two_on(&redis).await;
+    let _members = members(&nodes, "general").await;
+    let channels = redis.ask(&["PUBSUB", "SHARDCHANNELS", "*r:general*"]).await;
+    let channels: Vec<String> = channels.texts().iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(channels.len(), 1, "{channels:?}");
+    let receivers = redis.ask(&["PUBSUB", "SHARDNUMSUB", &channels[0]]).await;
+    assert_eq!(receivers, Answer::List(vec![Answer::Text(channels[0].clone()), Answer::Number(2)]));
 }
 
 #[tokio::test]

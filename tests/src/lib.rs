@@ -3,6 +3,8 @@
 pub mod balancer;
 pub mod checker;
 pub mod client;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod eventually;
 pub mod fleet;
 pub mod folder;

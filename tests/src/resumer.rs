@@ -55,6 +55,8 @@ struct Driver {
     name: String,
     rooms: Vec<String>,
     balancer: Balancer,
+    /// The name that it asks for, where an ingress goes by it.
+    host: Option<String>,
     journal: Journal,
     state: Arc<Mutex<State>>,
     commands: mpsc::Receiver<(String, Value)>,
@@ -82,15 +84,28 @@ impl Resumer {
         Self::noting(name, rooms, balancer, Journal::in_memory(SystemClock::start()))
     }
 
+    /// As [`Resumer::joined`], through an ingress that goes by the name of the host.
+    pub async fn joined_at(name: &str, rooms: &[&str], ingress: std::net::SocketAddr, host: &str) -> Self {
+        let journal = Journal::in_memory(SystemClock::start());
+        let resumer = Self::begin(name, rooms, Balancer::of(ingress), journal, Some(host.to_owned()));
+        resumer.has_joined(rooms.len()).await;
+        resumer
+    }
+
     /// As [`Resumer::start`], with a raw log of one's own.
     #[must_use]
     pub fn noting(name: &str, rooms: &[&str], balancer: Balancer, journal: Journal) -> Self {
+        Self::begin(name, rooms, balancer, journal, None)
+    }
+
+    fn begin(name: &str, rooms: &[&str], balancer: Balancer, journal: Journal, host: Option<String>) -> Self {
         let (publish, commands) = mpsc::channel(COMMANDS);
         let state: Arc<Mutex<State>> = Arc::default();
         let driver = Driver {
             name: name.to_owned(),
             rooms: rooms.iter().map(|room| (*room).to_owned()).collect(),
             balancer,
+            host,
             journal: journal.clone(),
             state: Arc::clone(&state),
             commands,
@@ -181,7 +196,11 @@ impl Driver {
     async fn run(mut self) {
         loop {
             let connected = match self.balancer.pick() {
-                Some(address) => Connect::to(address).user(&self.name).try_open().await.ok(),
+                Some(address) => {
+                    let connect = Connect::to(address).user(&self.name);
+                    let connect = self.host.iter().fold(connect, |connect, host| connect.header("host", host));
+                    connect.try_open().await.ok()
+                }
                 None => None,
             };
             match connected {

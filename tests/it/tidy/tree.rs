@@ -66,7 +66,9 @@ impl Rust {
     pub(super) fn is_root(path: &str) -> bool {
         let parts: Vec<&str> = path.split('/').collect();
         match parts.as_slice() {
-            [.., "lib.rs" | "main.rs" | "build.rs"] | [.., "bin" | "examples" | "benches", _] => true,
+            [.., "lib.rs" | "main.rs"] | [.., "bin" | "examples" | "benches", _] => true,
+            // Beside a package's manifest it is Cargo's; among the sources it is a module like any other.
+            [.., "build.rs"] => !parts.contains(&"src"),
             // `tests` at the top is a package; inside a package it is Cargo's folder of test targets.
             [_, "tests", _] => true,
             _ => false,
@@ -144,10 +146,13 @@ mod tests {
             "tests/src/bin/load.rs",
             "service/examples/echo.rs",
             "service/tests/x.rs",
+            "service/build.rs",
         ] {
             assert!(Rust::is_root(root), "{root}");
         }
-        for module in ["service/src/hub.rs", "tests/it/tidy.rs", "service/src/hub/tests/a.rs"] {
+        for module in
+            ["service/src/hub.rs", "tests/it/tidy.rs", "service/src/hub/tests/a.rs", "operator/src/controller/build.rs"]
+        {
             assert!(!Rust::is_root(module), "{module}");
         }
     }

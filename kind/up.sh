@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# From nothing to a chat in the browser: a cluster, an ingress controller, metrics, the operator, a ChatCluster. It may be
+# run again at any time and does what is missing.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=kind/lib.sh
+source kind/lib.sh
+
+readonly traefik=docker.io/library/traefik:v3.6.12
+readonly metrics_server=registry.k8s.io/metrics-server/metrics-server:v0.9.0
+readonly valkey=docker.io/valkey/valkey:9
+
+need_tools docker kind kubectl helm
+
+if ! kind get clusters 2>/dev/null | grep --quiet --line-regexp "$cluster"; then
+    say "making the cluster $cluster"
+    kind create cluster --name "$cluster" --config kind/cluster.yaml --wait 120s ${KIND_NODE_IMAGE:+--image "$KIND_NODE_IMAGE"}
+fi
+kubectl config use-context "kind-$cluster" >/dev/null
+
+say "loading images"
+for image in "$traefik" "$metrics_server" "$valkey"; do
+    docker image inspect "$image" >/dev/null 2>&1 || docker pull --quiet "$image"
+done
+kind load docker-image --quiet --name "$cluster" "$traefik" "$metrics_server" "$valkey"
+kind/load.sh
+
+say "installing Traefik and metrics-server"
+kubectl apply --filename kind/traefik.yaml --filename kind/metrics-server.yaml
+kubectl rollout status --namespace traefik deployment/traefik --timeout 120s
+
+say "installing the operator"
+helm upgrade --install parley-operator charts/parley-operator --namespace parley-system --create-namespace \
+    --set image.repository=parley-operator --set image.tag=dev --set chatImage=parley:dev --wait --timeout 180s
+
+# Tests need the rest, but not this.
+if [[ ${1:-} != --without-sample ]]; then
+    say "asking for a chat"
+    kubectl apply --filename manifests/samples/minimal.yaml
+    kubectl wait --for condition=Ready chat/demo --timeout 180s
+    kubectl get chat
+    say "open http://chat.localhost:8480/ in two browsers"
+fi

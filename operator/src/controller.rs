@@ -1,0 +1,197 @@
+//! Keeps every ChatCluster as declared. One reconcile is a pipeline of five steps: dereference → validate → build →
+//! apply → status. Steps two and three are pure.
+
+pub mod dereference;
+
+pub mod validate;
+
+pub mod build;
+
+pub mod apply;
+
+pub mod status;
+
+pub mod census;
+pub mod children;
+pub mod context;
+pub mod ledger;
+pub mod watches;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+
+use crate::clock;
+use crate::crd::ChatCluster;
+use crate::names::Names;
+use apply::{Applied, ApplyError};
+use context::Context;
+use status::{Facts, Observed, Outcome};
+
+/// Without any event, everything is looked at again after this.
+const SLOWLY: Duration = Duration::from_mins(10);
+/// First pause after a failure; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+/// Why a reconcile has to be tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// What the spec points to could not be read.
+    #[error("what the spec points to could not be read")]
+    Dereference(#[source] kube::Error),
+    /// A child could not be applied.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The status could not be written.
+    #[error("the status could not be written")]
+    Status(#[source] kube::Error),
+}
+
+impl ReconcileError {
+    /// A stable word for metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Dereference(_) => "DereferenceFailed",
+            Self::Apply(error) => error.reason(),
+            Self::Status(_) => "StatusFailed",
+        }
+    }
+}
+
+/// One reconcile.
+///
+/// # Errors
+/// Something that another try may mend. What only a user can mend is no error: it is in the status, and waits for a change.
+pub async fn reconcile(
+    object: Arc<DeserializeGuard<ChatCluster>>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    let Ok(cluster) = &object.0 else {
+        tracing::warn!(name = %object.name_any(), "a ChatCluster cannot be read: it was stored under another schema");
+        return Ok(Action::await_change());
+    };
+    if cluster.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let began = clock::now();
+    // On the heap, because all children and all their writes are in it.
+    let result = Box::pin(five_steps(cluster, &context, began)).await;
+    let seconds = clock::now().duration_since(began).as_secs_f64();
+    context.metrics.reconciled(result.as_ref().map_or_else(ReconcileError::reason, |_| "ok"), seconds);
+    let uid = cluster.uid().unwrap_or_default();
+    if result.is_ok() {
+        context.failures.lock().remove(&uid);
+    }
+    result
+}
+
+async fn five_steps(cluster: &ChatCluster, context: &Context, now: Timestamp) -> Result<Action, ReconcileError> {
+    let references = dereference::dereference(cluster, context).await.map_err(ReconcileError::Dereference)?;
+    let validated = match validate::validate(cluster, &references, &context.usual_image) {
+        Ok(validated) => validated,
+        Err(invalid) => {
+            let observed = observe(cluster, &Applied::default(), context, now).await;
+            tell(cluster, Outcome::Refused(&invalid), &observed, context, now).await?;
+            return Ok(Action::await_change());
+        }
+    };
+    let resources = build::build(&validated, &context.surroundings);
+    match Box::pin(apply::apply(&validated, resources, context)).await {
+        Ok(applied) => {
+            let observed = observe(cluster, &applied, context, now).await;
+            tell(cluster, Outcome::Applied(&validated, &applied), &observed, context, now).await?;
+            Ok(Action::requeue(next_look(&observed)))
+        }
+        Err(error) => {
+            let observed = observe(cluster, &Applied::default(), context, now).await;
+            tell(cluster, Outcome::Failed(&validated, &error), &observed, context, now).await?;
+            Err(error.into())
+        }
+    }
+}
+
+async fn observe(cluster: &ChatCluster, applied: &Applied, context: &Context, now: Timestamp) -> Observed {
+    let names = Names::of(&cluster.name_any());
+    let generations = (applied.deployment_generation, applied.stateful_set_generation);
+    let namespace = cluster.namespace().unwrap_or_default();
+    let mut observed = status::observe(&context.children, &namespace, &names, generations);
+    let uid = cluster.uid().unwrap_or_default();
+    observed.count = context.census.count(&uid, &observed.addresses, now).await;
+    observed
+}
+
+async fn tell(
+    cluster: &ChatCluster,
+    outcome: Outcome<'_>,
+    observed: &Observed,
+    context: &Context,
+    now: Timestamp,
+) -> Result<(), ReconcileError> {
+    let facts = Facts { outcome, observed };
+    let status = status::status(cluster, context.told.last(cluster), facts, now);
+    let reverts = match outcome {
+        Outcome::Applied(_, applied) => applied.reverts.as_slice(),
+        Outcome::Refused(_) | Outcome::Failed(..) => &[],
+    };
+    status::write(cluster, &status, reverts, context).await.map_err(ReconcileError::Status)
+}
+
+/// Where there are instances, their sessions are counted now and then.
+fn next_look(observed: &Observed) -> Duration {
+    if observed.addresses.is_empty() { SLOWLY } else { census::INTERVAL }
+}
+
+/// How long to wait after a failure.
+#[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "the signature is the controller's")]
+pub fn error_policy(
+    object: Arc<DeserializeGuard<ChatCluster>>,
+    error: &ReconcileError,
+    context: Arc<Context>,
+) -> Action {
+    let uid = object.uid().unwrap_or_default();
+    let mut failures = context.failures.lock();
+    let count = failures.entry(uid).or_insert(0);
+    *count = count.saturating_add(1);
+    let pause = pause(error, *count);
+    tracing::warn!(
+        cluster.name = %object.name_any(),
+        cluster.namespace = %object.namespace().unwrap_or_default(),
+        error = %chain(error),
+        pause_seconds = pause.as_secs(),
+        "a ChatCluster could not be reconciled"
+    );
+    Action::requeue(pause)
+}
+
+/// A fight is left alone for a while; everything else is tried again, less and less often.
+fn pause(error: &ReconcileError, failures: u32) -> Duration {
+    match error {
+        ReconcileError::Apply(ApplyError::Contested { .. }) => SLOWLY,
+        _ => FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(LONGEST_PAUSE),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// The ValidatedCluster of YAML, for tests of later steps.
+#[cfg(test)]
+pub(crate) mod fixtures;
+
+#[cfg(test)]
+mod tests;

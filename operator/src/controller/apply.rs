@@ -1,0 +1,107 @@
+//! Step 4: makes the cluster as the resources say, and removes what they do not name any more. Everything is applied by
+//! one field manager; nothing is touched that the operator did not make.
+
+mod handover;
+mod writer;
+
+use kube::ResourceExt as _;
+
+use super::build::{Resources, service_monitor_resource};
+use super::context::Context;
+use super::validate::ValidatedCluster;
+
+use writer::Writer;
+pub use writer::{ApplyError, Revert};
+
+/// Proof that everything was applied; the status is made from it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// The generation that the Deployment has since.
+    pub deployment_generation: Option<i64>,
+    /// The generation that the managed Valkey has since.
+    pub stateful_set_generation: Option<i64>,
+    /// Edits of others that were taken back.
+    pub reverts: Vec<Revert>,
+}
+
+/// Applies in this order, each for a reason:
+///
+/// 1. an autoscaler that is not wanted goes first, or it would change the number that the Deployment gets back;
+/// 2. accounts, settings and credentials, because pods do not start without them;
+/// 3. network policies, so that no pod is ever open to more than it should be;
+/// 4. Services before pods, so that names resolve when they start;
+/// 5. Valkey before the instances, which are not ready without it;
+/// 6. what leads to the instances, and what watches over them;
+/// 7. at last everything that is not wanted any more.
+///
+/// # Errors
+/// The first child that could not be applied. What was applied before it stays.
+pub async fn apply(cluster: &ValidatedCluster, resources: Resources, context: &Context) -> Result<Applied, ApplyError> {
+    let Resources {
+        service_accounts,
+        config_maps,
+        secret,
+        secret_is_fresh,
+        services,
+        network_policies,
+        stateful_set,
+        deployment,
+        initial_replicas,
+        disruption_budget,
+        ingress,
+        autoscaler,
+        service_monitor,
+    } = resources;
+    let children = &context.children;
+    let mut writer = Writer::new(cluster, context);
+
+    writer.prune(autoscaler.as_slice(), &children.autoscalers).await?;
+    for account in &service_accounts {
+        writer.apply(account, &children.service_accounts).await?;
+    }
+    for map in &config_maps {
+        writer.apply(map, &children.config_maps).await?;
+    }
+    if let Some(secret) = &secret {
+        if secret_is_fresh {
+            writer.create(secret, &children.secrets).await?;
+        } else {
+            writer.apply(secret, &children.secrets).await?;
+        }
+    }
+    for policy in &network_policies {
+        writer.apply(policy, &children.network_policies).await?;
+    }
+    for service in &services {
+        writer.apply(service, &children.services).await?;
+    }
+    if let Some(stateful_set) = &stateful_set {
+        writer.apply(stateful_set, &children.stateful_sets).await?;
+    }
+    match initial_replicas {
+        Some(initial) => handover::apply(&mut writer, &deployment, initial, &children.deployments).await?,
+        None => writer.apply(&deployment, &children.deployments).await?,
+    }
+    writer.apply(&disruption_budget, &children.disruption_budgets).await?;
+    if let Some(ingress) = &ingress {
+        writer.apply(ingress, &children.ingresses).await?;
+    }
+    if let Some(autoscaler) = &autoscaler {
+        writer.apply(autoscaler, &children.autoscalers).await?;
+    }
+    writer.apply_optional(service_monitor, &service_monitor_resource()).await?;
+
+    writer.prune(ingress.as_slice(), &children.ingresses).await?;
+    writer.prune(stateful_set.as_slice(), &children.stateful_sets).await?;
+    writer.prune(&services, &children.services).await?;
+    writer.prune(&network_policies, &children.network_policies).await?;
+    writer.prune(secret.as_slice(), &children.secrets).await?;
+    writer.prune(&config_maps, &children.config_maps).await?;
+    writer.prune(&service_accounts, &children.service_accounts).await?;
+
+    Ok(Applied {
+        deployment_generation: writer.generation("Deployment", &deployment.name_any()),
+        stateful_set_generation: stateful_set.and_then(|set| writer.generation("StatefulSet", &set.name_any())),
+        reverts: writer.into_reverts(),
+    })
+}

@@ -1,0 +1,121 @@
+//! What is kept of a watched object. Managed fields are large; only a fingerprint of the operator's own entry stays. It
+//! changes exactly when somebody else takes one of the fields that the operator set, so it shows every edit that matters
+//! and none that does not.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use kube::core::PartialObjectMeta;
+
+use crate::names::FIELD_MANAGER;
+
+/// Where the fingerprint is kept in a store. Never sent anywhere.
+const FINGERPRINT: &str = "parley.dev/kept-fingerprint";
+
+/// Can be made small.
+pub trait Slim {
+    /// Drops what nobody reads.
+    fn slim(&mut self);
+}
+
+/// The fingerprint of the operator's fields: of an object as the API server sent it, or as a store kept it.
+#[must_use]
+pub fn fingerprint(meta: &ObjectMeta) -> Option<String> {
+    if let Some(kept) = meta.annotations.as_ref().and_then(|annotations| annotations.get(FINGERPRINT)) {
+        return Some(kept.clone());
+    }
+    let entries = meta.managed_fields.iter().flatten();
+    let ours = entries.filter(|entry| {
+        entry.manager.as_deref() == Some(FIELD_MANAGER)
+            && entry.operation.as_deref() == Some("Apply")
+            && entry.subresource.as_deref().is_none_or(str::is_empty)
+    });
+    let fields = ours.filter_map(|entry| entry.fields_v1.as_ref()).next()?;
+    // Only compared within one process.
+    let mut hasher = DefaultHasher::new();
+    fields.0.to_string().hash(&mut hasher);
+    meta.uid.hash(&mut hasher);
+    Some(format!("{:x}", hasher.finish()))
+}
+
+fn slim_meta(meta: &mut ObjectMeta) {
+    let kept = fingerprint(meta);
+    meta.managed_fields = None;
+    // Some tools keep whole objects in annotations.
+    meta.annotations = kept.map(|kept| [(FINGERPRINT.to_owned(), kept)].into());
+}
+
+impl<K> Slim for PartialObjectMeta<K> {
+    fn slim(&mut self) {
+        slim_meta(&mut self.metadata);
+    }
+}
+
+impl Slim for Deployment {
+    fn slim(&mut self) {
+        slim_meta(self.meta_mut());
+        if let Some(spec) = &mut self.spec {
+            spec.template = k8s_openapi::api::core::v1::PodTemplateSpec::default();
+        }
+    }
+}
+
+impl Slim for StatefulSet {
+    fn slim(&mut self) {
+        slim_meta(self.meta_mut());
+        if let Some(spec) = &mut self.spec {
+            spec.template = k8s_openapi::api::core::v1::PodTemplateSpec::default();
+        }
+    }
+}
+
+impl Slim for HorizontalPodAutoscaler {
+    fn slim(&mut self) {
+        slim_meta(self.meta_mut());
+    }
+}
+
+impl Slim for Pod {
+    fn slim(&mut self) {
+        slim_meta(self.meta_mut());
+        self.spec = self.spec.take().map(|_| PodSpec::default());
+        if let Some(status) = &mut self.status {
+            status.init_container_statuses = None;
+            status.pod_ips = None;
+            status.host_ips = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+    use serde_json::json;
+
+    use super::*;
+
+    fn meta(manager: &str, fields: serde_json::Value) -> ObjectMeta {
+        let entry = ManagedFieldsEntry {
+            manager: Some(manager.to_owned()),
+            operation: Some("Apply".to_owned()),
+            fields_v1: Some(FieldsV1(fields)),
+            ..ManagedFieldsEntry::default()
+        };
+        ObjectMeta { uid: Some("u".into()), managed_fields: Some(vec![entry]), ..ObjectMeta::default() }
+    }
+
+    #[test]
+    fn a_fingerprint_survives_being_kept_and_changes_with_our_fields() {
+        let mut before = meta(FIELD_MANAGER, json!({ "f:spec": { "f:replicas": {} } }));
+        let original = fingerprint(&before).unwrap();
+        slim_meta(&mut before);
+        assert_eq!(fingerprint(&before), Some(original.clone()));
+        let after = meta(FIELD_MANAGER, json!({ "f:spec": {} }));
+        assert_ne!(fingerprint(&after), Some(original));
+        assert_eq!(fingerprint(&meta("kubectl", json!({}))), None);
+    }
+}

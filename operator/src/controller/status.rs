@@ -1,0 +1,139 @@
+//! Step 5: says what is. One pure function per condition; times of transition are kept. The only writer is
+//! `status/writer.rs`.
+
+mod autoscaling;
+mod degraded;
+mod exposure;
+mod observed;
+mod progressing;
+mod ready;
+mod redis;
+mod writer;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::apply::{Applied, ApplyError};
+use super::validate::{Invalid, ValidatedCluster};
+use crate::crd::{ChatCluster, ChatClusterStatus, Condition, ConditionStatus, RedisStatus};
+use crate::names::{Component, Names};
+
+pub use observed::{Observed, Rollout, observe};
+pub use writer::write;
+
+/// How far a reconcile came.
+#[derive(Debug, Clone, Copy)]
+pub enum Outcome<'a> {
+    /// The author of the spec must put something right; nothing was applied.
+    Refused(&'a Invalid),
+    /// Something could not be applied.
+    Failed(&'a ValidatedCluster, &'a ApplyError),
+    /// Everything was applied.
+    Applied(&'a ValidatedCluster, &'a Applied),
+}
+
+/// Everything that a status is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// How far the reconcile came.
+    pub outcome: Outcome<'a>,
+    /// What is in the cluster.
+    pub observed: &'a Observed,
+}
+
+/// One condition without its times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    status: ConditionStatus,
+    reason: &'static str,
+    message: String,
+}
+
+impl Verdict {
+    fn yes(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status: ConditionStatus::True, reason, message: message.into() }
+    }
+
+    fn no(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status: ConditionStatus::False, reason, message: message.into() }
+    }
+
+    fn unknown(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status: ConditionStatus::Unknown, reason, message: message.into() }
+    }
+}
+
+impl Facts<'_> {
+    /// The spec with every choice made, if it is good.
+    fn validated(&self) -> Option<&ValidatedCluster> {
+        match self.outcome {
+            Outcome::Refused(_) => None,
+            Outcome::Failed(cluster, _) | Outcome::Applied(cluster, _) => Some(cluster),
+        }
+    }
+
+    /// Why what the spec says is not in force, as reason and message.
+    fn obstacle(&self) -> Option<(&'static str, String)> {
+        match self.outcome {
+            Outcome::Refused(invalid) => Some((invalid.reason, invalid.message.clone())),
+            Outcome::Failed(_, error) => Some((error.reason(), error.to_string())),
+            Outcome::Applied(..) => None,
+        }
+    }
+}
+
+/// The whole status; `last` is the one before.
+#[must_use]
+pub fn status(cluster: &ChatCluster, last: ChatClusterStatus, facts: Facts<'_>, now: Timestamp) -> ChatClusterStatus {
+    let generation = cluster.metadata.generation;
+    let verdicts = [
+        ("Ready", ready::of(facts)),
+        ("Progressing", progressing::of(facts)),
+        ("Degraded", degraded::of(facts)),
+        ("RedisReady", redis::of(facts)),
+        ("ExposureReady", exposure::of(facts)),
+        ("AutoscalingReady", autoscaling::of(facts)),
+    ];
+    let conditions = verdicts.map(|(type_, verdict)| condition(type_, verdict, &last.conditions, generation, now));
+    let selector = Names::of(cluster.metadata.name.as_deref().unwrap_or_default()).selector(Component::Chat);
+    let selector: Vec<_> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let validated = facts.validated();
+    ChatClusterStatus {
+        observed_generation: generation,
+        replicas: facts.observed.instances,
+        ready_replicas: facts.observed.ready,
+        draining_replicas: facts.observed.draining,
+        connections: facts.observed.count.sessions,
+        selector: Some(selector.join(",")),
+        url: match validated {
+            Some(validated) => validated.ingress.as_ref().map(super::validate::ValidatedIngress::url),
+            None => last.url,
+        },
+        redis: match validated {
+            Some(validated) => Some(RedisStatus { mode: validated.backplane.mode().to_owned() }),
+            None => last.redis,
+        },
+        conditions: conditions.into(),
+    }
+}
+
+fn condition(type_: &str, verdict: Verdict, last: &[Condition], generation: Option<i64>, now: Timestamp) -> Condition {
+    let before = last.iter().find(|condition| condition.type_ == type_ && condition.status == verdict.status);
+    Condition {
+        type_: type_.to_owned(),
+        status: verdict.status,
+        reason: verdict.reason.to_owned(),
+        message: verdict.message,
+        // Whole seconds: the API server keeps no more, and a status that differs is written again.
+        last_transition_time: before
+            .map_or_else(|| Time(whole_seconds(now)), |before| before.last_transition_time.clone()),
+        observed_generation: generation,
+    }
+}
+
+fn whole_seconds(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,26 @@
+//! `Degraded`: somebody should look. The first reason that holds is told; all notes are in the message.
+
+use super::super::validate::About;
+use super::{Facts, Rollout, Verdict};
+
+pub(super) fn of(facts: Facts<'_>) -> Verdict {
+    if let Some((reason, message)) = facts.obstacle() {
+        return Verdict::yes(reason, message);
+    }
+    if let Rollout::Stuck(message) = &facts.observed.rollout {
+        return Verdict::yes("RolloutStuck", message.clone());
+    }
+    let notes: Vec<_> = facts
+        .validated()
+        .into_iter()
+        .flat_map(|cluster| &cluster.notes)
+        .filter(|note| note.about == About::Whole)
+        .collect();
+    match notes.first() {
+        Some(first) => {
+            let messages: Vec<_> = notes.iter().map(|note| note.message.as_str()).collect();
+            Verdict::yes(first.reason, messages.join("; "))
+        }
+        None => Verdict::no("AsExpected", "nothing is wrong"),
+    }
+}

@@ -1,0 +1,20 @@
+//! The operator of Parley: it turns a `ChatCluster` into a running chat on Kubernetes. Modules in reading order, which is
+//! also the order of their layers; the operator and the service share no code, only settings and probes.
+
+pub mod checksum;
+pub mod clock;
+pub mod entropy;
+pub mod names;
+
+pub mod crd;
+pub mod metrics;
+pub mod settings;
+
+pub mod profiles;
+
+pub mod controller;
+
+pub mod admin;
+pub mod client;
+
+pub mod run;

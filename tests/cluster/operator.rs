@@ -1,0 +1,124 @@
+//! The operator itself: restarts, replicas, scope, removal.
+
+use parley_tests::cluster::{OPERATOR, Space, kubectl, program};
+use serde_json::Value;
+
+async fn operator_pods() -> Vec<String> {
+    let text = kubectl(&[
+        "-n",
+        OPERATOR,
+        "get",
+        "pods",
+        "-l",
+        "app.kubernetes.io/name=parley-operator",
+        "-o",
+        "jsonpath={.items[*].metadata.name}",
+    ]);
+    text.await.expect("kubectl").split_whitespace().map(str::to_owned).collect()
+}
+
+async fn rolled_out() {
+    kubectl(&["-n", OPERATOR, "rollout", "status", "deployment/parley-operator", "--timeout=120s"])
+        .await
+        .expect("the operator runs");
+}
+
+async fn leader() -> String {
+    let lease: Value = serde_json::from_str(
+        &kubectl(&["-n", OPERATOR, "get", "lease/parley-operator", "-o", "json"]).await.expect("a Lease"),
+    )
+    .expect("JSON");
+    lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Installs the chart anew with these values on top of what it has.
+async fn install(values: &[&str]) {
+    let usual = [
+        "upgrade",
+        "--install",
+        "parley-operator",
+        "charts/parley-operator",
+        "--namespace",
+        OPERATOR,
+        "--set",
+        "image.tag=dev",
+        "--set",
+        "chatImage=parley:dev",
+        "--wait",
+        "--timeout=120s",
+    ];
+    program("helm", &[&usual, values].concat()).await.expect("helm");
+}
+
+#[tokio::test]
+async fn an_operator_that_dies_in_a_rollout_is_followed_by_one_that_ends_it() {
+    let space = Space::of("killed").await;
+    space.apply(&space.chat("replicas: 1, redis: { managed: {} }")).await;
+    space.ready().await;
+    space.apply(&space.chat("replicas: 1, redis: { managed: {} }, history: { messages: 77 }")).await;
+    for pod in operator_pods().await {
+        kubectl(&["-n", OPERATOR, "delete", "pod", &pod, "--grace-period=0", "--force"]).await.expect("kubectl");
+    }
+    space.settled().await;
+    assert_eq!(space.get("configmap/demo-settings").await["data"]["PARLEY_HISTORY_MESSAGES"], "77");
+}
+
+#[tokio::test]
+async fn two_operators_hand_over_and_restart_nobody() {
+    let space = Space::of("two").await;
+    space.apply(&space.chat("replicas: 1")).await;
+    space.settled().await;
+    let instances = space.instances().await;
+    install(&["--set", "replicas=2"]).await;
+    let first = leader().await;
+    kubectl(&["-n", OPERATOR, "delete", "pod", &first]).await.expect("kubectl");
+    let second = parley_tests::eventually::eventually_fetched(std::time::Duration::from_secs(60), leader, |name| {
+        !name.is_empty() && *name != first
+    });
+    second.await;
+    // The one that acts now does act.
+    space.kubectl(&["delete", "service/demo"]).await;
+    space.until("service/demo", Value::is_object).await;
+    install(&["--set", "replicas=1"]).await;
+    rolled_out().await;
+    space.settled().await;
+    assert_eq!(space.instances().await, instances, "another operator is no reason to restart");
+}
+
+#[tokio::test]
+async fn in_some_namespaces_only_it_may_do_nothing_elsewhere() {
+    let inside = Space::of("inside").await;
+    let outside = Space::of("outside").await;
+    install(&["--set", &format!("watchNamespaces={{{}}}", inside.name())]).await;
+    rolled_out().await;
+    let account = format!("--as=system:serviceaccount:{OPERATOR}:parley-operator");
+    for (namespace, allowed) in [(inside.name(), true), (outside.name(), false)] {
+        let may = kubectl(&["auth", "can-i", "create", "deployments.apps", "-n", namespace, &account]).await;
+        assert_eq!(may.is_ok(), allowed, "{namespace}: {may:?}");
+    }
+    inside.apply(&inside.chat("replicas: 0")).await;
+    outside.apply(&outside.chat("replicas: 0")).await;
+    inside.until("deployment/demo", Value::is_object).await;
+    let chat = inside.until("chat/demo", |chat| chat["status"].is_object()).await;
+    let exposure = parley_tests::cluster::condition(&chat, "ExposureReady");
+    assert_eq!(exposure["reason"], "AffinityNotConfigured", "it may not read IngressClasses, and says so");
+    assert!(outside.get("chat/demo").await["status"].is_null());
+    install(&[]).await;
+    rolled_out().await;
+    outside.until("deployment/demo", Value::is_object).await;
+}
+
+#[tokio::test]
+async fn without_its_operator_a_chat_stays() {
+    let space = Space::of("uninstall").await;
+    space.apply(&space.chat("replicas: 1")).await;
+    space.settled().await;
+    let instances = space.instances().await;
+    program("helm", &["uninstall", "parley-operator", "--namespace", OPERATOR, "--wait"]).await.expect("helm");
+    assert!(space.get("chat/demo").await.is_object());
+    assert_eq!(space.instances().await, instances);
+    install(&[]).await;
+    rolled_out().await;
+    space.settled().await;
+    assert_eq!(space.instances().await, instances);
+}
