@@ -16,6 +16,7 @@ mod faults;
 mod join;
 mod limits;
 mod neighbours;
+mod page;
 mod presence;
 mod resume;
 mod seam;

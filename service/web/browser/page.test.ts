@@ -90,6 +90,7 @@ describe("the keyboard alone", () => {
     const parley = await scene.parley("server-1");
     const bob = await scene.visitor(parley.url, "bob");
     const { page } = await scene.guest(parley.url, "alice");
+    await page.locator("input:focus").waitFor();
     await page.keyboard.type("alice");
     await page.keyboard.press("Enter");
     await expect.poll(() => focus(page), until).toBe("Message #general");

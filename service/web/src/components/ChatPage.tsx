@@ -1,5 +1,6 @@
 /** The page of somebody who is signed in: conversations on the left, the open one beside them. */
 import { useEffect, useRef, useState } from "react";
+import { flushSync } from "react-dom";
 import type { Chat, ChatState } from "../chat.ts";
 import type { Welcome } from "../protocol.ts";
 import { usePage } from "../useChat.ts";
@@ -36,8 +37,9 @@ export function ChatPage({ chat, state, welcome, onSignOut, onSignIn }: ChatPage
     const pressed = (event: KeyboardEvent) => {
       if ((event.ctrlKey || event.metaKey) && event.key === "k") {
         event.preventDefault();
-        setDrawer("rooms");
-        // The drawer of a small screen cannot take the focus before it is there.
+        flushSync(() => setDrawer("rooms"));
+        // At once, so that what is typed next goes there; the drawer of a small screen cannot take the focus before it shows.
+        finder.current?.focus();
         requestAnimationFrame(() => finder.current?.focus());
       } else if (event.altKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
         event.preventDefault();
