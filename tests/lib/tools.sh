@@ -90,12 +90,15 @@ install_shellcheck() {
 # the configured sources have none, Debian 12's backports do; they are asked without becoming a source of the machine.
 fetch_valkey() {
     have apt-get && have dpkg || return 1
-    local folder=$tools/valkey
+    local folder=$tools/valkey mirror
     local -a own=(-o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$folder/lists" -o "Dir::Cache=$folder/cache")
     mkdir -p "$folder/packages" "$folder/lists/partial" "$folder/cache/archives/partial" "$tools/bin"
     if ! (cd "$folder/packages" && apt-get download -qq valkey-server valkey-tools); then
         grep -q '^VERSION_CODENAME=bookworm' /etc/os-release || return 1
-        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm-backports main" >"$folder/sources.list"
+        # From wherever this machine has its Debian.
+        mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' | head -n 1)
+        [[ $mirror ]] || return 1
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm-backports main" >"$folder/sources.list"
         apt-get "${own[@]}" update -qq || return 1
         (cd "$folder/packages" && apt-get "${own[@]}" download -qq valkey-server valkey-tools) || return 1
     fi
