@@ -95,7 +95,8 @@ fetch_valkey() {
     mkdir -p "$folder/packages" "$folder/lists/partial" "$folder/cache/archives/partial" "$tools/bin"
     if ! (cd "$folder/packages" && apt-get download -qq valkey-server valkey-tools); then
         grep -q '^VERSION_CODENAME=bookworm' /etc/os-release || return 1
-        # From wherever this machine has its Debian.
+        # From wherever this machine has its Debian. The dollar is apt's own.
+        # shellcheck disable=SC2016
         mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' | head -n 1)
         [[ $mirror ]] || return 1
         echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm-backports main" >"$folder/sources.list"
