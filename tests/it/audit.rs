@@ -8,60 +8,41 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parley_service::backplane::memory::{MemoryBroker, MemoryConfig};
-use parley_service::backplane::{Backplane, Page, PageLimit, PublishError, Range, Unavailable};
+use parley_service::backplane::{Backplane, Unavailable};
 use parley_service::clock::SystemClock;
-use parley_service::delivery::{EphemeralKind, Parcel, Slot};
+use parley_service::delivery::{Parcel, Slot};
 use parley_service::entropy::SeededEntropy;
 use parley_service::hub::attendance::Attendance;
 use parley_service::hub::{Hub, HubParts};
 use parley_service::ids::{LogName, RoomName, ServerId};
-use parley_service::message::{Draft, Position, Stored};
+use parley_service::message::{Draft, Position};
 use parley_service::metrics::Metrics;
 use parley_service::presence::memory::MemoryPresence;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::around::{Around, Meddler};
+
 /// More than are compared in one call.
 const ROOMS: usize = 600;
 
 /// Fails one call of `positions`, in the middle of an audit.
+#[derive(Default)]
 struct FailsHalfWay {
-    inner: Arc<dyn Backplane>,
     armed: AtomicBool,
     calls: AtomicUsize,
 }
 
-impl Backplane for FailsHalfWay {
-    fn publish<'a>(&'a self, log: &'a LogName, draft: &'a Draft) -> BoxFuture<'a, Result<Stored, PublishError>> {
-        self.inner.publish(log, draft)
-    }
-
-    fn broadcast(&self, log: &LogName, frame: Bytes, kind: EphemeralKind) {
-        self.inner.broadcast(log, frame, kind);
-    }
-
-    fn subscribe<'a>(&'a self, log: &'a LogName) -> BoxFuture<'a, Result<Position, Unavailable>> {
-        self.inner.subscribe(log)
-    }
-
-    fn unsubscribe(&self, log: &LogName) {
-        self.inner.unsubscribe(log);
-    }
-
-    fn read<'a>(
+impl Meddler for FailsHalfWay {
+    fn positions<'a>(
         &'a self,
-        log: &'a LogName,
-        range: Range,
-        limit: PageLimit,
-    ) -> BoxFuture<'a, Result<Page, Unavailable>> {
-        self.inner.read(log, range, limit)
-    }
-
-    fn positions<'a>(&'a self, logs: &'a [LogName]) -> BoxFuture<'a, Result<Vec<Position>, Unavailable>> {
+        inner: &'a dyn Backplane,
+        logs: &'a [LogName],
+    ) -> BoxFuture<'a, Result<Vec<Position>, Unavailable>> {
         if self.armed.load(Ordering::SeqCst) && self.calls.fetch_add(1, Ordering::SeqCst) == 1 {
             return Box::pin(async { Err(Unavailable("on purpose".to_owned())) });
         }
-        self.inner.positions(logs)
+        inner.positions(logs)
     }
 }
 
@@ -70,7 +51,7 @@ async fn an_audit_that_fails_half_way_leaves_no_room_behind() {
     let clock = SystemClock::start();
     let broker = MemoryBroker::new(MemoryConfig::default(), clock.clone(), SeededEntropy::new(1));
     let (inner, mut lost) = broker.instance(ServerId::parse("a").unwrap());
-    let odd = Arc::new(FailsHalfWay { inner, armed: AtomicBool::new(false), calls: AtomicUsize::new(0) });
+    let odd = Around::new(inner, FailsHalfWay::default());
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     // Nothing that the broker sends ever arrives.
     tasks.spawn(async move { while lost.recv().await.is_some() {} });
@@ -101,7 +82,7 @@ async fn an_audit_that_fails_half_way_leaves_no_room_behind() {
         odd.publish(&log, &draft).await.unwrap();
         members.push((outbox, membership));
     }
-    odd.armed.store(true, Ordering::SeqCst);
+    odd.meddler.armed.store(true, Ordering::SeqCst);
     tasks.spawn(Arc::clone(&hub).run(arrivals));
     // Each room has its turn every twenty seconds of this paused clock.
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
@@ -114,7 +95,7 @@ async fn an_audit_that_fails_half_way_leaves_no_room_behind() {
             !parcels.iter().any(|parcel| matches!(parcel, Parcel::Run(_, run) if run.last() == 1))
         });
     }
-    assert!(odd.calls.load(Ordering::SeqCst) > 2, "the audit was to fail half way");
+    assert!(odd.meddler.calls.load(Ordering::SeqCst) > 2, "the audit was to fail half way");
     assert_eq!(waiting.len(), 0, "rooms that still wait for their message");
     stop.cancel();
 }

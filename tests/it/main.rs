@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what helps tests fails where it unwraps, too")]
 
 mod admission;
+mod around;
 mod audit;
 mod auth;
 mod backpressure;

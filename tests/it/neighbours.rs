@@ -7,12 +7,12 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
 use parley_service::auth::open::OpenAuth;
 use parley_service::auth::{Auth, AuthError, Credentials};
-use parley_service::backplane::{Backplane, Page, PageLimit, PublishError, Range, Unavailable};
+use parley_service::backplane::{Backplane, Unavailable};
 use parley_service::clock::SystemClock;
-use parley_service::delivery::{EphemeralKind, Order};
+use parley_service::delivery::Order;
 use parley_service::entropy::SeededEntropy;
 use parley_service::ids::{LogName, RoomName, ServerId, UserId};
-use parley_service::message::{Draft, Position, Stored};
+use parley_service::message::{Draft, Position};
 use parley_service::metrics::count;
 use parley_service::protocol::close_code::CloseCode;
 use parley_service::rights::Grant;
@@ -24,6 +24,8 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Barrier, Semaphore};
 use tokio_util::task::TaskTracker;
+
+use crate::around::{Around, Meddler};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -121,21 +123,16 @@ async fn a_strangers_signals_are_dropped_before_they_make_a_reader_slow() {
 
 /// Whose subscriptions to `slow` wait to be let go.
 struct SlowToSubscribe {
-    inner: Arc<dyn Backplane>,
     go: Semaphore,
     fails: bool,
 }
 
-impl Backplane for SlowToSubscribe {
-    fn publish<'a>(&'a self, log: &'a LogName, draft: &'a Draft) -> BoxFuture<'a, Result<Stored, PublishError>> {
-        self.inner.publish(log, draft)
-    }
-
-    fn broadcast(&self, log: &LogName, frame: Bytes, kind: EphemeralKind) {
-        self.inner.broadcast(log, frame, kind);
-    }
-
-    fn subscribe<'a>(&'a self, log: &'a LogName) -> BoxFuture<'a, Result<Position, Unavailable>> {
+impl Meddler for SlowToSubscribe {
+    fn subscribe<'a>(
+        &'a self,
+        inner: &'a dyn Backplane,
+        log: &'a LogName,
+    ) -> BoxFuture<'a, Result<Position, Unavailable>> {
         Box::pin(async move {
             if log.wire_name() == "slow" {
                 self.go.acquire().await.expect("never closed").forget();
@@ -143,34 +140,17 @@ impl Backplane for SlowToSubscribe {
                     return Err(Unavailable("on purpose".to_owned()));
                 }
             }
-            self.inner.subscribe(log).await
+            inner.subscribe(log).await
         })
-    }
-
-    fn unsubscribe(&self, log: &LogName) {
-        self.inner.unsubscribe(log);
-    }
-
-    fn read<'a>(
-        &'a self,
-        log: &'a LogName,
-        range: Range,
-        limit: PageLimit,
-    ) -> BoxFuture<'a, Result<Page, Unavailable>> {
-        self.inner.read(log, range, limit)
-    }
-
-    fn positions<'a>(&'a self, logs: &'a [LogName]) -> BoxFuture<'a, Result<Vec<Position>, Unavailable>> {
-        self.inner.positions(logs)
     }
 }
 
-async fn slow_to_subscribe(fails: bool) -> (Node, Arc<SlowToSubscribe>) {
+async fn slow_to_subscribe(fails: bool) -> (Node, Arc<Around<SlowToSubscribe>>) {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let node = Node::builder().ports(move |config| {
         let embedded = Embedded::new(config, SystemClock::start(), SeededEntropy::new(1));
         let mut ports = embedded.ports(ServerId::parse("a").unwrap(), Arc::new(OpenAuth));
-        let slow = Arc::new(SlowToSubscribe { inner: ports.backplane, go: Semaphore::new(0), fails });
+        let slow = Around::new(ports.backplane, SlowToSubscribe { go: Semaphore::new(0), fails });
         tell.send(Arc::clone(&slow)).unwrap();
         ports.backplane = slow;
         ports
@@ -192,7 +172,7 @@ async fn who_joins_first_and_reads_nothing_does_not_hold_up_the_others() {
     }
     let mut victim = node.client("victim").await;
     victim.send(json!({"type": "join", "id": 1, "room": "slow"})).await;
-    slow.go.add_permits(1);
+    slow.meddler.go.add_permits(1);
     victim.expect("joined").await;
 }
 
@@ -207,7 +187,7 @@ async fn joins_of_one_room_fail_together_not_one_after_the_other() {
         client.ask_for("pong", json!({"type": "ping"})).await;
         clients.push(client);
     }
-    slow.go.add_permits(1);
+    slow.meddler.go.add_permits(1);
     for client in &mut clients {
         assert_eq!(client.expect("error").await["code"], "unavailable");
     }

@@ -158,7 +158,7 @@ async fn the_key_is_never_logged() {
     let instance = rig::start().await;
     let mut bob = instance.connect("bob", &[]).await;
     bob.frame("welcome").await;
-    instance.faults.refuse();
+    instance.faults().refuse();
     instance.call("POST", "/api/v1/users/bob/disconnect", "").await.problem(503, "unavailable");
     instance.call("POST", "/api/v1/users/bob/disconnect", "").await;
     instance.call("POST", "/api/v1/rooms/general/messages", "[").await;

@@ -99,15 +99,15 @@ async fn a_ban_without_a_good_length_is_refused_and_bans_nobody() {
 async fn an_order_that_may_be_lost_says_so_and_a_ban_stands_even_then() {
     let instance = rig::start().await;
     let mut bob = joined(&instance, "bob", "r").await;
-    instance.faults.refuse();
+    instance.faults().refuse();
     instance.call("DELETE", "/api/v1/rooms/r/members/bob", "").await.problem(503, "unavailable");
-    instance.faults.refuse();
+    instance.faults().refuse();
     instance.call("POST", "/api/v1/users/bob/disconnect", "").await.problem(503, "unavailable");
     alive(&mut bob).await;
-    instance.faults.lose_answer();
+    instance.faults().lose_answer();
     instance.call("DELETE", "/api/v1/rooms/r/members/bob", "").await.problem(504, "outcome_unknown");
     assert_eq!(bob.frame("left").await["reason"], "kicked");
-    instance.faults.refuse();
+    instance.faults().refuse();
     let answer = instance.call("PUT", "/api/v1/users/bob/ban", r#"{"seconds":60}"#).await;
     assert!(answer.problem(504, "outcome_unknown").contains("is banned"));
     let (mut again, _) = connect_async(format!("ws://{}/ws?user=bob", instance.address)).await.unwrap();

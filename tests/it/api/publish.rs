@@ -85,7 +85,7 @@ async fn a_direct_message_to_oneself_is_stored_once() {
 async fn what_is_certainly_not_stored_is_503_with_retry_after() {
     let instance = rig::start().await;
     for path in [ROOM, "/api/v1/users/bob/messages"] {
-        instance.faults.refuse();
+        instance.faults().refuse();
         let answer = instance.call("POST", path, r#"{"from":"a","msg":1,"key":"k"}"#).await;
         answer.problem(503, "unavailable");
         assert_eq!(answer.header("retry-after"), Some("2"));
@@ -97,14 +97,14 @@ async fn what_is_certainly_not_stored_is_503_with_retry_after() {
 #[tokio::test]
 async fn what_is_perhaps_stored_is_504_and_the_key_repeats_it_safely() {
     let instance = rig::start().await;
-    instance.faults.lose_answer();
+    instance.faults().lose_answer();
     let answer = instance.call("POST", ROOM, r#"{"from":"a","msg":1,"key":"k"}"#).await;
     answer.problem(504, "outcome_unknown");
     assert_eq!(answer.json(504)["key"], "k");
     assert_eq!(instance.call("POST", ROOM, r#"{"from":"a","msg":1,"key":"k"}"#).await.json(200)["offset"], 1);
     assert_eq!(instance.get(ROOM).await.json(200)["top"], 1);
 
-    instance.faults.lose_answer();
+    instance.faults().lose_answer();
     let answer = instance.call("POST", ROOM, r#"{"from":"a","msg":2}"#).await;
     let detail = answer.problem(504, "outcome_unknown");
     assert!(detail.contains("twice") && answer.json(504).get("key").is_none());
@@ -114,7 +114,7 @@ async fn what_is_perhaps_stored_is_504_and_the_key_repeats_it_safely() {
 async fn a_half_done_direct_message_is_completed_by_a_repeat_with_the_key_of_the_problem() {
     let instance = rig::start().await;
     let path = "/api/v1/users/bob/messages";
-    instance.faults.lose_answer();
+    instance.faults().lose_answer();
     let answer = instance.call("POST", path, r#"{"from":"alice","msg":1}"#).await;
     answer.problem(504, "outcome_unknown");
     let key = answer.json(504)["key"].as_str().unwrap().to_owned();

@@ -5,19 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{SinkExt as _, StreamExt as _};
 use parking_lot::Mutex;
 use parley_service::auth::open::OpenAuth;
-use parley_service::backplane::{Backplane, Page, PageLimit, PublishError, Range, Unavailable};
+use parley_service::backplane::{Backplane, PublishError, Unavailable};
 use parley_service::clock::SystemClock;
 use parley_service::config::{Config, Secret};
-use parley_service::delivery::EphemeralKind;
 use parley_service::edge::services::Services;
 use parley_service::entropy::SystemEntropy;
 use parley_service::ids::{LogName, ServerId};
-use parley_service::message::{Draft, Position, Stored};
+use parley_service::message::{Draft, Stored};
 use parley_service::server::{Embedded, Server};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -27,6 +25,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tungstenite::Message;
 
+use crate::around::{Around, Meddler};
+
 pub const KEY: &str = "the-key-of-the-api-0123456789";
 /// How long anything may take that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Instance {
     pub address: SocketAddr,
     pub services: Arc<Services>,
-    pub faults: Arc<Faults>,
+    backplane: Arc<Around<Faults>>,
     _stop: DropGuard,
 }
 
@@ -60,20 +60,25 @@ pub async fn fleet(size: usize, change: impl FnOnce(&mut Config)) -> Vec<Instanc
     for number in 1..=size {
         config.server_id = format!("test-{number}");
         let mut ports = embedded.ports(ServerId::parse(&config.server_id).unwrap(), Arc::new(OpenAuth));
-        let faults = Arc::new(Faults { inner: ports.backplane, next: Mutex::default() });
-        ports.backplane = Arc::clone(&faults) as Arc<dyn Backplane>;
+        let backplane = Around::new(ports.backplane, Faults::default());
+        ports.backplane = Arc::clone(&backplane) as Arc<dyn Backplane>;
         let server = Server::bind(&config, ports).await.unwrap();
         let (address, services) = (server.address().unwrap(), Arc::clone(server.services()));
         let stop = CancellationToken::new();
         let (ready, is_ready) = tokio::sync::oneshot::channel();
         TaskTracker::new().spawn(server.run(stop.clone(), move || ready.send(()).unwrap()));
         is_ready.await.unwrap();
-        instances.push(Instance { address, services, faults, _stop: stop.drop_guard() });
+        instances.push(Instance { address, services, backplane, _stop: stop.drop_guard() });
     }
     instances
 }
 
 impl Instance {
+    /// What goes wrong with its publishes.
+    pub fn faults(&self) -> &Faults {
+        &self.backplane.meddler
+    }
+
     /// A request with the key, and with a JSON body if there is one.
     pub async fn call(&self, method: &str, path: &str, body: &str) -> Answer {
         self.send(method, path, &[("Authorization", &format!("Bearer {KEY}"))], body).await
@@ -198,9 +203,9 @@ impl Client {
     }
 }
 
-/// A backplane whose next publishes fail as told.
+/// Lets the next publishes fail as told.
+#[derive(Default)]
 pub struct Faults {
-    inner: Arc<dyn Backplane>,
     next: Mutex<Vec<PublishError>>,
 }
 
@@ -216,43 +221,23 @@ impl Faults {
     }
 }
 
-impl Backplane for Faults {
-    fn publish<'a>(&'a self, log: &'a LogName, draft: &'a Draft) -> BoxFuture<'a, Result<Stored, PublishError>> {
+impl Meddler for Faults {
+    fn publish<'a>(
+        &'a self,
+        inner: &'a dyn Backplane,
+        log: &'a LogName,
+        draft: &'a Draft,
+    ) -> BoxFuture<'a, Result<Stored, PublishError>> {
         let fault = self.next.lock().pop();
         Box::pin(async move {
             match fault {
-                None => self.inner.publish(log, draft).await,
+                None => inner.publish(log, draft).await,
                 Some(PublishError::Unavailable(fault)) => Err(fault.into()),
                 Some(fault) => {
-                    self.inner.publish(log, draft).await?;
+                    inner.publish(log, draft).await?;
                     Err(fault)
                 }
             }
         })
-    }
-
-    fn broadcast(&self, log: &LogName, frame: Bytes, kind: EphemeralKind) {
-        self.inner.broadcast(log, frame, kind);
-    }
-
-    fn subscribe<'a>(&'a self, log: &'a LogName) -> BoxFuture<'a, Result<Position, Unavailable>> {
-        self.inner.subscribe(log)
-    }
-
-    fn unsubscribe(&self, log: &LogName) {
-        self.inner.unsubscribe(log);
-    }
-
-    fn read<'a>(
-        &'a self,
-        log: &'a LogName,
-        range: Range,
-        limit: PageLimit,
-    ) -> BoxFuture<'a, Result<Page, Unavailable>> {
-        self.inner.read(log, range, limit)
-    }
-
-    fn positions<'a>(&'a self, logs: &'a [LogName]) -> BoxFuture<'a, Result<Vec<Position>, Unavailable>> {
-        self.inner.positions(logs)
     }
 }
