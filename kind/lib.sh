@@ -5,6 +5,10 @@
 # The name in kind/cluster.yaml; tests take one of their own.
 cluster=${PARLEY_KIND_CLUSTER:-parley}
 
+# Never whatever cluster happens to be the current one.
+kubectl() { command kubectl --context "kind-$cluster" "$@"; }
+helm() { command helm --kube-context "kind-$cluster" "$@"; }
+
 say() { printf '==> %s\n' "$*" >&2; }
 
 # Where a cluster kit lies beside the repository, it brings the tools and images; elsewhere they are upstream's own.

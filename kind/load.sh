@@ -1,40 +1,51 @@
 #!/usr/bin/env bash
-# Builds both binaries, puts them into images, and the images into the trial cluster. Run it again after every change;
-# the pods of the operator are replaced, and it replaces those of the chat.
+# Builds both binaries, puts them into images, and the images into the trial cluster. Run it again after every change: the
+# operator is upgraded to the new image, and replaces the instances of every chat one after the other.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=kind/lib.sh
 source kind/lib.sh
 
-need_tools docker kind kubectl cargo
-target=$(rustc -vV | sed -n 's/^host: //p')
+need_tools docker kind kubectl helm
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# PARLEY_BINARIES names a folder with finished static binaries; without it they are built here.
+# PARLEY_BINARIES names a folder with finished static binaries; without it they are built here. A container runs Linux, so
+# elsewhere the Dockerfiles build them.
 binaries=${PARLEY_BINARIES:-}
-if [[ ! $binaries ]]; then
+if [[ ! $binaries && $(uname -s) == Linux ]]; then
+    need_tools cargo
     say "building static binaries"
+    target=$(rustc -vV | sed -n 's/^host: //p')
     RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target "$target" \
         --package parley-service --bin parley --package parley-operator --bin parley-operator
     binaries=$(cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/$target/release
 fi
 
-# image NAME FOLDER: the last stage of FOLDER/Dockerfile with the binary NAME that was built here, so that an image takes
-# seconds and needs no registry.
+# image NAME FOLDER: makes the image of FOLDER/Dockerfile and prints its name. Only the last stage of it where the binary
+# was built here, so that it takes seconds and needs no registry. The tag is made of the content: an image that changed
+# has another name, so that whoever runs it is replaced.
 image() {
-    mkdir -p "$work/$1/etc/ssl/certs"
-    cp "$binaries/$1" "$work/$1/$1"
-    cp /etc/ssl/certs/ca-certificates.crt "$work/$1/etc/ssl/certs/" 2>/dev/null || : >"$work/$1/etc/ssl/certs/ca-certificates.crt"
-    sed -n '/^FROM scratch/,$p' "$2/Dockerfile" | sed 's/ --from=build / /' >"$work/$1/Dockerfile"
-    docker build --quiet --tag "$1:dev" "$work/$1"
+    local built context=. dockerfile=$2/Dockerfile
+    if [[ $binaries ]]; then
+        context=$work/$1
+        dockerfile=$context/Dockerfile
+        mkdir -p "$context/etc/ssl/certs"
+        cp "$binaries/$1" "$context/$1"
+        cp /etc/ssl/certs/ca-certificates.crt "$context/etc/ssl/certs/" 2>/dev/null || : >"$context/etc/ssl/certs/ca-certificates.crt"
+        sed -n '/^FROM scratch/,$p' "$2/Dockerfile" | sed 's/ --from=build / /' >"$dockerfile"
+    fi
+    built=$(docker build --quiet --file "$dockerfile" "$context")
+    built=${built#sha256:}
+    docker tag "$built" "$1:dev-${built:0:12}"
+    echo "$1:dev-${built:0:12}"
 }
 
 say "making images"
-image parley service
-image parley-operator operator
-kind load docker-image --quiet --name "$cluster" parley:dev parley-operator:dev
-# The tag stays the same, so running pods do not notice by themselves.
-if kubectl get deployment --namespace parley-system parley-operator >/dev/null 2>&1; then
-    kubectl rollout restart --namespace parley-system deployment/parley-operator
-fi
+chat=$(image parley service)
+operator=$(image parley-operator operator)
+kind load docker-image --quiet --name "$cluster" "$chat" "$operator"
+
+say "installing the operator"
+helm upgrade --install parley-operator charts/parley-operator --namespace parley-system --create-namespace \
+    --set image.repository="${operator%:*}" --set image.tag="${operator#*:}" --set chatImage="$chat" --wait --timeout 180s

@@ -16,22 +16,17 @@ if ! kind get clusters 2>/dev/null | grep --quiet --line-regexp "$cluster"; then
     say "making the cluster $cluster"
     kind create cluster --name "$cluster" --config kind/cluster.yaml --wait 120s ${KIND_NODE_IMAGE:+--image "$KIND_NODE_IMAGE"}
 fi
-kubectl config use-context "kind-$cluster" >/dev/null
-
 say "loading images"
 for image in "$traefik" "$metrics_server" "$valkey"; do
     docker image inspect "$image" >/dev/null 2>&1 || docker pull --quiet "$image"
 done
 kind load docker-image --quiet --name "$cluster" "$traefik" "$metrics_server" "$valkey"
-kind/load.sh
 
 say "installing Traefik and metrics-server"
 kubectl apply --filename kind/traefik.yaml --filename kind/metrics-server.yaml
 kubectl rollout status --namespace traefik deployment/traefik --timeout 120s
 
-say "installing the operator"
-helm upgrade --install parley-operator charts/parley-operator --namespace parley-system --create-namespace \
-    --set image.repository=parley-operator --set image.tag=dev --set chatImage=parley:dev --wait --timeout 180s
+kind/load.sh
 
 # Tests need the rest, but not this.
 if [[ ${1:-} != --without-sample ]]; then
@@ -39,5 +34,5 @@ if [[ ${1:-} != --without-sample ]]; then
     kubectl apply --filename manifests/samples/minimal.yaml
     kubectl wait --for condition=Ready chat/demo --timeout 180s
     kubectl get chat
-    say "open http://chat.localhost:8480/ in two browsers"
+    say "open http://chat.localhost:8480/ in two browsers; kubectl --context kind-$cluster shows what runs"
 fi

@@ -31,8 +31,22 @@ async fn leader() -> String {
     lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Installs the chart anew with these values on top of what it has.
+/// The images that `kind/load.sh` installed, as values of the chart.
+async fn images() -> [String; 3] {
+    let values =
+        program("helm", &["get", "values", "parley-operator", "--namespace", OPERATOR, "--output", "json"]).await;
+    let values: Value = serde_json::from_str(&values.expect("helm")).expect("JSON");
+    let text = |pointer| values.pointer(pointer).and_then(Value::as_str).expect("the value was set").to_owned();
+    [
+        format!("image.repository={}", text("/image/repository")),
+        format!("image.tag={}", text("/image/tag")),
+        format!("chatImage={}", text("/chatImage")),
+    ]
+}
+
+/// Installs the chart anew with these values and no others but the images that it has.
 async fn install(values: &[&str]) {
+    let [repository, tag, chat] = images().await;
     let usual = [
         "upgrade",
         "--install",
@@ -41,9 +55,11 @@ async fn install(values: &[&str]) {
         "--namespace",
         OPERATOR,
         "--set",
-        "image.tag=dev",
+        &repository,
         "--set",
-        "chatImage=parley:dev",
+        &tag,
+        "--set",
+        &chat,
         "--wait",
         "--timeout=120s",
     ];
