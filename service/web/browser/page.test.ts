@@ -167,7 +167,7 @@ describe("a screen reader", () => {
 });
 
 describe("the messages", () => {
-  it("before those that are there come as one scrolls up, and hardly anything jumps", async () => {
+  it("before those that are there come as one scrolls up, and nothing jumps", async () => {
     const parley = await scene.parley("server-1", "--messages-per-second=0");
     const bob = await scene.visitor(parley.url, "bob");
     // A text of its own for each, some longer than others.
@@ -203,8 +203,7 @@ describe("the messages", () => {
         return [...now.keys()][0];
       }, { timeout: 50_000, interval: 1 })
       .toBe("message 1 an");
-    // Known fault: while history comes, a turn of the wheel is sometimes taken back, once or twice in these 400 messages.
-    expect(jumps.length, jumps.join(", ")).toBeLessThanOrEqual(4);
+    expect(jumps).toEqual([]);
     await alice.page.getByText("This is where the room begins.").waitFor();
     // One who reads what was is not torn away by what comes.
     const top = (await tops())[0];

@@ -296,6 +296,25 @@ describe("who is there and who types", () => {
     expect(alice.state.present.get("general")).toEqual({ users: ["alice"], count: 1 });
   });
 
+  it("is forgotten when one leaves or is put out, and asked anew when one comes back", async () => {
+    await visit("bob");
+    const alice = await visit("alice");
+    const present = () => alice.state.present.get("general")?.users;
+    expect(present()).toEqual(["bob", "alice"]);
+    server.toMembers("general", { type: "left", room: "general", reason: "kicked" });
+    expect(present()).toBeUndefined();
+    await pass(31_000);
+    expect(present()).toBeUndefined();
+    alice.show("general");
+    await settle();
+    expect(present()).toEqual(["bob", "alice"]);
+    alice.refresh();
+    alice.close("general");
+    expect(present()).toBeUndefined();
+    await settle();
+    expect(present()).toBeUndefined();
+  });
+
   it("is shown until the message comes, or for a while", async () => {
     const [alice, bob] = [await visit("alice"), await visit("bob")];
     bob.typing("general");

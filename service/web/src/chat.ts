@@ -126,6 +126,7 @@ export class Chat {
     for (const { key } of this.#conversation(id)?.pending ?? []) this.discard(id, key);
     const conversations = new Map(this.#state.conversations);
     conversations.delete(id);
+    this.#forgetPresent(id);
     const open = this.#state.open === id ? [...conversations.keys()][0] : this.#state.open;
     this.#set({ conversations, open });
     this.#keepRooms();
@@ -219,9 +220,14 @@ export class Chat {
     return this.#state.conversations.get(id);
   }
 
+  /** Whether one was put out of a room, or never let in. */
   #isLost(id: string): boolean {
     const phase = this.#conversation(id)?.phase;
     return phase === "left" || phase === "refused";
+  }
+
+  #isOutside(id: string): boolean {
+    return this.#conversation(id) === undefined || this.#isLost(id);
   }
 
   #happened(event: ConnectionEvent): void {
@@ -243,10 +249,12 @@ export class Chat {
         break;
       case "left":
         this.#notes.settled(event.room);
+        this.#forgetPresent(event.room);
         if (event.reason !== undefined) this.#act(event.room, { type: "left", why: leftBecause(event.reason) });
         break;
       case "refused":
         this.#notes.settled(event.room);
+        this.#forgetPresent(event.room);
         this.#act(event.room, { type: "refused", why: event.message });
         break;
       case "presence":
@@ -390,11 +398,20 @@ export class Chat {
   }
 
   #askPresence(id: string): void {
-    if (id.startsWith("@") || this.#connection.status.phase !== "online") return;
+    if (id.startsWith("@") || this.#connection.status.phase !== "online" || this.#isOutside(id)) return;
     void this.#connection.presence(id).then(
-      ({ users, count }) => this.#set({ present: new Map(this.#state.present).set(id, { users, count }) }),
+      ({ users, count }) => {
+        // One may have left meanwhile.
+        if (!this.#isOutside(id)) this.#set({ present: new Map(this.#state.present).set(id, { users, count }) });
+      },
       () => {},
     );
+  }
+
+  /** Who is outside is not told any more who comes and goes, so what was known is no longer true. */
+  #forgetPresent(id: string): void {
+    const present = new Map(this.#state.present);
+    if (present.delete(id)) this.#set({ present });
   }
 
   #present(room: string, user: string, here: boolean): void {

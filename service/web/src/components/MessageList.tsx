@@ -14,13 +14,15 @@ interface MessageListProps {
   readonly onDiscard: (key: string) => void;
 }
 
-/** Nearer than this to the end counts as being there, in pixels. */
+/** What is nearer than this to the end counts as being there, in pixels: while the end is followed, and while it is not. */
 const AT_END = 40;
+const BACK_AT_END = 2;
 /** Older messages are loaded this long before the beginning comes into view, in pixels. */
 const AHEAD = 1_200;
 
 export function MessageList({ room, me, onOlder, onRetry, onDiscard }: MessageListProps) {
-  const { entries, pending, older, firstUnread } = room;
+  const { entries, pending, firstUnread } = room;
+  const more = room.older === "more";
   const rows = useMemo<readonly Row[]>(() => (pending.length === 0 ? entries : [...entries, ...pending]), [entries, pending]);
   const lastOwn = useMemo(() => rows.findLast((row) => row.kind !== "gap" && row.from === me)?.uid, [rows, me]);
   const list = useRef<VirtualizerHandle>(null);
@@ -36,8 +38,20 @@ export function MessageList({ room, me, onOlder, onRetry, onDiscard }: MessageLi
   // oxlint-disable-next-line react/set-state-in-effect
   useLayoutEffect(() => setShownFirst(first), [first]);
 
-  const last = rows.length - 1;
-  const toEnd = useCallback(() => list.current?.scrollToIndex(last, { align: "end" }), [last]);
+  /** Whether it scrolls, be it by itself. */
+  const moving = useRef(false);
+  // Not with the list's own scrollToIndex: that repeats itself while rows are measured, also when somebody scrolls meanwhile.
+  const scrollTo = useCallback((top: number) => {
+    const box = scroller.current;
+    if (box === null) return;
+    const before = box.scrollTop;
+    box.scrollTo({ top, behavior: "instant" });
+    if (box.scrollTop !== before) moving.current = true;
+  }, []);
+  const toEnd = useCallback(() => {
+    following.current = true;
+    scrollTo(scroller.current?.scrollHeight ?? 0);
+  }, [scrollTo]);
   const [newsAtFirst] = useState(firstUnread);
   const started = useRef(false);
   const lastUid = useRef<string>(undefined);
@@ -49,7 +63,7 @@ export function MessageList({ room, me, onOlder, onRetry, onDiscard }: MessageLi
       if (news > 0) {
         following.current = news >= rows.length - 5;
         if (!following.current) {
-          list.current?.scrollToIndex(news, { align: "start", offset: -60 });
+          scrollTo((list.current?.getItemOffset(news) ?? 0) - 60);
           return;
         }
       }
@@ -59,20 +73,31 @@ export function MessageList({ room, me, onOlder, onRetry, onDiscard }: MessageLi
     if (newest?.kind === "pending" && newest.uid !== lastUid.current) following.current = true;
     lastUid.current = newest?.uid;
     if (following.current) toEnd();
-  }, [rows, newsAtFirst, toEnd]);
+  }, [rows, newsAtFirst, scrollTo, toEnd]);
 
+  const offsetBefore = useRef(0);
+  const older = useCallback(() => {
+    if (more && scroller.current !== null && scroller.current.scrollTop < AHEAD) onOlder();
+  }, [more, onOlder]);
   const scrolled = (offset: number) => {
     const handle = list.current;
     if (handle === null) return;
     const left = handle.scrollSize - handle.viewportSize - offset;
-    following.current = left < AT_END;
+    following.current = left < (following.current ? AT_END : BACK_AT_END);
     setAway(left > handle.viewportSize / 2);
-    if (offset < AHEAD && older === "more") onOlder();
+    // Rows that come in front on the way down would leave the list without rows in store above what is in view.
+    const up = offset < offsetBefore.current;
+    offsetBefore.current = offset;
+    moving.current = true;
+    if (up && !following.current) older();
+  };
+  const stopped = () => {
+    moving.current = false;
+    older();
   };
   // A list that is shorter than its window never scrolls.
   useEffect(() => {
-    const handle = list.current;
-    if (handle !== null && older === "more" && handle.scrollOffset < AHEAD) onOlder();
+    if (!moving.current) older();
   });
 
   return (
@@ -82,6 +107,10 @@ export function MessageList({ room, me, onOlder, onRetry, onDiscard }: MessageLi
         ref={scroller}
         role="region"
         aria-label="Messages"
+        // At once, and however little it is: what is measured before it has scrolled must not take it back.
+        onWheel={({ deltaY, currentTarget }) => {
+          if (deltaY < 0 && currentTarget.scrollTop > 0) following.current = false;
+        }}
         // A region that scrolls must be reachable by keyboard.
         // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex
         tabIndex={0}
@@ -96,11 +125,12 @@ export function MessageList({ room, me, onOlder, onRetry, onDiscard }: MessageLi
           bufferSize={600}
           data={rows}
           onScroll={scrolled}
+          onScrollEnd={stopped}
           onResize={() => following.current && toEnd()}
         >
           {(row: Row, index: number) => (
             <div key={row.uid} className="row">
-              {index === 0 && older === "end" && row.kind !== "gap" && <Beginning id={room.id} />}
+              {index === 0 && room.older === "end" && row.kind !== "gap" && <Beginning id={room.id} />}
               <MessageRow
                 row={row}
                 previous={rows[index - 1]}
@@ -114,10 +144,10 @@ export function MessageList({ room, me, onOlder, onRetry, onDiscard }: MessageLi
             </div>
           )}
         </Virtualizer>
-        {rows.length === 0 && (older === "end" || room.phase === "live") && <Beginning id={room.id} />}
+        {rows.length === 0 && (room.older === "end" || room.phase === "live") && <Beginning id={room.id} />}
       </div>
-      {older === "loading" && <div className="loading" role="status">Loading older messages…</div>}
-      {older === "failed" && (
+      {room.older === "loading" && <div className="loading" role="status">Loading older messages…</div>}
+      {room.older === "failed" && (
         <div className="loading">
           Older messages could not be loaded. <button type="button" onClick={onOlder}>Try again</button>
         </div>
