@@ -247,13 +247,13 @@ export class Connection {
   }
 
   #welcomed(link: Link, welcome: Welcome): void {
-    this.#retiring?.close(1000);
+    this.#retiring?.close();
     this.#retiring = this.#current;
     this.#current = link;
     this.#attempt = undefined;
     this.#moving = false;
     if (this.#retiring !== undefined) {
-      this.#retiringTimer = setTimeout(() => this.#retiring?.close(1000), RETIRING_WAIT);
+      this.#retiringTimer = setTimeout(() => this.#retiring?.close(), RETIRING_WAIT);
     }
     this.#setStatus({ phase: "online", welcome, moving: false });
     this.#subscriptions.use(link);
@@ -264,7 +264,7 @@ export class Connection {
   /** Closes the old socket once all rooms are live on the new one and its answers are in. */
   #retire(): void {
     if (this.#retiring === undefined || this.#current === undefined) return;
-    if (this.#subscriptions.allOn(this.#current) && !this.#publisher.expects(this.#retiring)) this.#retiring.close(1000);
+    if (this.#subscriptions.allOn(this.#current) && !this.#publisher.expects(this.#retiring)) this.#retiring.close();
   }
 
   #received(link: Link, frame: ServerFrame): void {
@@ -329,7 +329,7 @@ export class Connection {
   #stop(status: Status): void {
     this.#running = false;
     clearTimeout(this.#timer);
-    for (const link of [this.#attempt, this.#current, this.#retiring]) link?.close(1000);
+    for (const link of [this.#attempt, this.#current, this.#retiring]) link?.close();
     this.#attempt = this.#current = this.#retiring = undefined;
     this.#setStatus(status);
   }

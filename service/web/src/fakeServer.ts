@@ -269,6 +269,7 @@ export class FakeSocket implements SocketLike {
   silent = false;
   /** The code with which the client closed it. */
   closedWith: number | undefined;
+  #isOpen = false;
   readonly #server: FakeServer;
 
   constructor(server: FakeServer) {
@@ -276,6 +277,9 @@ export class FakeSocket implements SocketLike {
   }
 
   opened(): void {
+    // The client may have given it up meanwhile.
+    if (this.closed) return;
+    this.#isOpen = true;
     this.onopen?.();
   }
 
@@ -284,7 +288,9 @@ export class FakeSocket implements SocketLike {
     return room === INBOX ? `${INBOX} ${this.user}` : room;
   }
 
+  /** Throws where a browser does. */
   send(text: string): void {
+    if (!this.#isOpen) throw new DOMException("still connecting", "InvalidStateError");
     if (this.closed) return;
     const frame = JSON.parse(text) as ClientFrame;
     this.#server.received.push(frame);
@@ -322,7 +328,9 @@ export class FakeSocket implements SocketLike {
     this.onclose?.({ code, reason: "" });
   }
 
-  close(code?: number): void {
+  /** Throws where a browser does. */
+  close(code = 1000): void {
+    if (code !== 1000 && !(code >= 3000 && code <= 4999)) throw new DOMException(`no code to close with: ${code}`, "InvalidAccessError");
     this.closedWith = code;
     this.closed = true;
   }
