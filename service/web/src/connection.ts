@@ -295,11 +295,15 @@ export class Connection {
     }
     if (link.welcomedAt > 0 && Date.now() - link.welcomedAt >= LASTING) this.#attempts = 0;
     if (link === this.#attempt) this.#attempt = undefined;
-    if (link === this.#current) this.#current = undefined;
+    const lost = link === this.#current;
+    if (lost) this.#current = undefined;
     if (!this.#running) return;
     const { reconnect, said } = closeCode(ending.code);
     if (!reconnect) {
       this.#stop({ phase: "stopped", why: ending.fault?.message ?? said, code: ending.code });
+    } else if (lost && this.#attempt !== undefined) {
+      // On the way to another instance already.
+      this.#setStatus({ phase: "connecting", attempts: this.#attempts });
     } else if (this.#current === undefined || this.#attempt === undefined) {
       // A handshake that failed says nothing in a browser: ask why.
       if (ending.opened) this.#later(0, said);
