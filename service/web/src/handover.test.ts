@@ -93,3 +93,33 @@ describe("a failover in the middle of a move", () => {
     expect([alice.heard(), alice.of("gap")]).toEqual([["one", "two", "three"], []]);
   });
 });
+
+describe("a message with a hole before it", () => {
+  it("makes the client join again from where it is, and nothing is lost", async () => {
+    const alice = await scene.call("alice", "general");
+    const [socket] = scene.server.live;
+    scene.server.say("general", "bob", "one");
+    socket?.rooms.delete("general");
+    scene.server.say("general", "bob", "two");
+    socket?.rooms.add("general");
+    scene.server.say("general", "bob", "three");
+    scene.server.say("general", "bob", "four");
+    await settle();
+    scene.server.say("general", "bob", "five");
+    expect(alice.heard()).toEqual(["one", "two", "three", "four", "five"]);
+    expect(scene.sent("join").map(({ since }) => since?.offset)).toEqual([undefined, 1]);
+    expect(alice.of("gap")).toEqual([]);
+  });
+
+  it("waits for the join on the new socket while one moves", async () => {
+    const { alice, old, owed } = await moving();
+    old.rooms.delete("general");
+    scene.server.say("general", "bob", "two");
+    old.rooms.add("general");
+    scene.server.say("general", "bob", "three");
+    expect(alice.heard()).toEqual(["one"]);
+    await owed();
+    expect(alice.heard()).toEqual(["one", "two", "three"]);
+    expect(scene.sent("join")).toHaveLength(2);
+  });
+});

@@ -185,6 +185,8 @@ export class Subscriptions {
     if (live) {
       subscription.link = link;
       subscription.asking = undefined;
+    } else if (subscription.link === link) {
+      subscription.link = undefined;
     }
     if (before !== undefined && !frame.recovered) {
       this.#lose(subscription, position);
@@ -205,6 +207,11 @@ export class Subscriptions {
   #take(subscription: Subscription, message: Logged): void {
     const { position } = subscription;
     if (position === undefined || message.offset <= position.offset) return;
+    if (message.offset > position.offset + 1) {
+      // Something is missing before it: the log has both. Where a join is under way, it brings them.
+      if (subscription.asking === undefined) this.#join(subscription);
+      return;
+    }
     subscription.position = { epoch: position.epoch, offset: message.offset };
     this.#owner.seen(message);
     this.#owner.emit({ type: "message", message });
