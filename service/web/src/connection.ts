@@ -41,14 +41,19 @@ export interface ConnectionOptions {
 export class QuestionFailed extends Error {
   override readonly name = "QuestionFailed";
   readonly code: string;
-  constructor(code: string, message: string) {
+  /** Asking again is of no use before, in milliseconds. */
+  readonly retryAfter: number;
+  constructor(code: string, message: string, retryAfter = 0) {
     super(message);
     this.code = code;
+    this.retryAfter = retryAfter;
   }
 }
 
 /** A connection that was up for this long was a good one, in milliseconds. */
 const LASTING = 10_000;
+/** A question is asked again so often when the server finds that it comes too soon. */
+const MOST_TRIES = 5;
 /** How long an old socket is kept for the answers that it still owes, in milliseconds. */
 const RETIRING_WAIT = 15_000;
 
@@ -63,6 +68,8 @@ export class Connection {
   #attempt: Link | undefined;
   /** Was the current one, and still owes answers or messages. */
   #retiring: Link | undefined;
+  /** Questions that have no answer yet, each with the link on which it was asked. */
+  readonly #questions = new Set<{ readonly link: Link }>();
   #attempts = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #retiringTimer: ReturnType<typeof setTimeout> | undefined;
@@ -213,18 +220,25 @@ export class Connection {
     return this.#publisher.underWay;
   }
 
-  #ask<F>(frame: ClientFrame, pick: (frame: ServerFrame) => F | undefined): Promise<F> {
+  #ask<F>(frame: ClientFrame, pick: (frame: ServerFrame) => F | undefined, tries = 0): Promise<F> {
     return new Promise((resolve, reject) => {
       const link = this.#current;
       if (link === undefined) {
         reject(new QuestionFailed("ended", "there is no connection"));
         return;
       }
+      const question = { link };
+      this.#questions.add(question);
       link.ask(frame, (reply) => {
+        this.#questions.delete(question);
         const picked = reply.type === "ended" ? undefined : pick(reply);
         if (picked !== undefined) resolve(picked);
-        else if (reply.type === "error") reject(new QuestionFailed(reply.code, reply.message));
-        else reject(new QuestionFailed("ended", "the connection was lost"));
+        else if (reply.type !== "error") reject(new QuestionFailed("ended", "the connection was lost"));
+        else if (reply.code === "rate_limited" && tries < MOST_TRIES) {
+          const wait = (reply.retry_after_ms ?? 0) + backoff(tries, this.#options.random());
+          setTimeout(() => this.#ask(frame, pick, tries + 1).then(resolve, reject), wait);
+        } else reject(new QuestionFailed(reply.code, reply.message, reply.retry_after_ms));
+        this.#retire();
       });
     });
   }
@@ -263,8 +277,10 @@ export class Connection {
 
   /** Closes the old socket once all rooms are live on the new one and its answers are in. */
   #retire(): void {
-    if (this.#retiring === undefined || this.#current === undefined) return;
-    if (this.#subscriptions.allOn(this.#current) && !this.#publisher.expects(this.#retiring)) this.#retiring.close();
+    const link = this.#retiring;
+    if (link === undefined || this.#current === undefined) return;
+    const owes = this.#publisher.expects(link) || [...this.#questions].some((question) => question.link === link);
+    if (!owes && this.#subscriptions.allOn(this.#current)) link.close();
   }
 
   #received(link: Link, frame: ServerFrame): void {
