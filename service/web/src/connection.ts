@@ -41,14 +41,19 @@ export interface ConnectionOptions {
 export class QuestionFailed extends Error {
   override readonly name = "QuestionFailed";
   readonly code: string;
-  constructor(code: string, message: string) {
+  /** Asking again is of no use before, in milliseconds. */
+  readonly retryAfter: number;
+  constructor(code: string, message: string, retryAfter = 0) {
     super(message);
     this.code = code;
+    this.retryAfter = retryAfter;
   }
 }
 
 /** A connection that was up for this long was a good one, in milliseconds. */
 const LASTING = 10_000;
+/** A question is asked again so often when the server finds that it comes too soon. */
+const MOST_TRIES = 5;
 /** How long an old socket is kept for the answers that it still owes, in milliseconds. */
 const RETIRING_WAIT = 15_000;
 
@@ -63,6 +68,8 @@ export class Connection {
   #attempt: Link | undefined;
   /** Was the current one, and still owes answers or messages. */
   #retiring: Link | undefined;
+  /** Questions that have no answer yet, each with the link on which it was asked. */
+  readonly #questions = new Set<{ readonly link: Link }>();
   #attempts = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #retiringTimer: ReturnType<typeof setTimeout> | undefined;
@@ -213,18 +220,25 @@ export class Connection {
     return this.#publisher.underWay;
   }
 
-  #ask<F>(frame: ClientFrame, pick: (frame: ServerFrame) => F | undefined): Promise<F> {
+  #ask<F>(frame: ClientFrame, pick: (frame: ServerFrame) => F | undefined, tries = 0): Promise<F> {
     return new Promise((resolve, reject) => {
       const link = this.#current;
       if (link === undefined) {
         reject(new QuestionFailed("ended", "there is no connection"));
         return;
       }
+      const question = { link };
+      this.#questions.add(question);
       link.ask(frame, (reply) => {
+        this.#questions.delete(question);
         const picked = reply.type === "ended" ? undefined : pick(reply);
         if (picked !== undefined) resolve(picked);
-        else if (reply.type === "error") reject(new QuestionFailed(reply.code, reply.message));
-        else reject(new QuestionFailed("ended", "the connection was lost"));
+        else if (reply.type !== "error") reject(new QuestionFailed("ended", "the connection was lost"));
+        else if (reply.code === "rate_limited" && tries < MOST_TRIES) {
+          const wait = (reply.retry_after_ms ?? 0) + backoff(tries, this.#options.random());
+          setTimeout(() => this.#ask(frame, pick, tries + 1).then(resolve, reject), wait);
+        } else reject(new QuestionFailed(reply.code, reply.message, reply.retry_after_ms));
+        this.#retire();
       });
     });
   }
@@ -247,13 +261,13 @@ export class Connection {
   }
 
   #welcomed(link: Link, welcome: Welcome): void {
-    this.#retiring?.close(1000);
+    this.#retiring?.close();
     this.#retiring = this.#current;
     this.#current = link;
     this.#attempt = undefined;
     this.#moving = false;
     if (this.#retiring !== undefined) {
-      this.#retiringTimer = setTimeout(() => this.#retiring?.close(1000), RETIRING_WAIT);
+      this.#retiringTimer = setTimeout(() => this.#retiring?.close(), RETIRING_WAIT);
     }
     this.#setStatus({ phase: "online", welcome, moving: false });
     this.#subscriptions.use(link);
@@ -263,8 +277,10 @@ export class Connection {
 
   /** Closes the old socket once all rooms are live on the new one and its answers are in. */
   #retire(): void {
-    if (this.#retiring === undefined || this.#current === undefined) return;
-    if (this.#subscriptions.allOn(this.#current) && !this.#publisher.expects(this.#retiring)) this.#retiring.close(1000);
+    const link = this.#retiring;
+    if (link === undefined || this.#current === undefined) return;
+    const owes = this.#publisher.expects(link) || [...this.#questions].some((question) => question.link === link);
+    if (!owes && this.#subscriptions.allOn(this.#current)) link.close();
   }
 
   #received(link: Link, frame: ServerFrame): void {
@@ -295,11 +311,15 @@ export class Connection {
     }
     if (link.welcomedAt > 0 && Date.now() - link.welcomedAt >= LASTING) this.#attempts = 0;
     if (link === this.#attempt) this.#attempt = undefined;
-    if (link === this.#current) this.#current = undefined;
+    const lost = link === this.#current;
+    if (lost) this.#current = undefined;
     if (!this.#running) return;
     const { reconnect, said } = closeCode(ending.code);
     if (!reconnect) {
       this.#stop({ phase: "stopped", why: ending.fault?.message ?? said, code: ending.code });
+    } else if (lost && this.#attempt !== undefined) {
+      // On the way to another instance already.
+      this.#setStatus({ phase: "connecting", attempts: this.#attempts });
     } else if (this.#current === undefined || this.#attempt === undefined) {
       // A handshake that failed says nothing in a browser: ask why.
       if (ending.opened) this.#later(0, said);
@@ -329,7 +349,7 @@ export class Connection {
   #stop(status: Status): void {
     this.#running = false;
     clearTimeout(this.#timer);
-    for (const link of [this.#attempt, this.#current, this.#retiring]) link?.close(1000);
+    for (const link of [this.#attempt, this.#current, this.#retiring]) link?.close();
     this.#attempt = this.#current = this.#retiring = undefined;
     this.#setStatus(status);
   }

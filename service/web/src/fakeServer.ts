@@ -17,6 +17,8 @@ type Chat = Extract<ClientFrame, { type: "chat" }>;
 
 interface Log {
   epoch: string;
+  /** Former epochs, each with its last offset that is in this log, too. */
+  readonly former: Map<string, number>;
   messages: Logged[];
   top: number;
   keys: Map<string, number>;
@@ -40,6 +42,8 @@ export class FakeServer {
   affinityCookie: string | undefined;
   /** Whether handshakes fail. */
   down = false;
+  /** Whether handshakes go unanswered. */
+  hangs = false;
   /** The close code of every sign-in from now on. */
   refuseWith: number | undefined;
   readonly mishaps: Mishap[] = [];
@@ -58,6 +62,7 @@ export class FakeServer {
         socket.end(1006);
         return;
       }
+      if (this.hangs) return;
       this.sockets.push(socket);
       socket.opened();
     });
@@ -77,7 +82,7 @@ export class FakeServer {
   log(room: string): Log {
     const known = this.#logs.get(room);
     if (known !== undefined) return known;
-    const log: Log = { epoch: `e${++this.#epochs}`, messages: [], top: 0, keys: new Map() };
+    const log: Log = { epoch: `e${++this.#epochs}`, former: new Map(), messages: [], top: 0, keys: new Map() };
     this.#logs.set(room, log);
     return log;
   }
@@ -96,18 +101,36 @@ export class FakeServer {
   lose(room: string): void {
     this.#logs.delete(room);
     const { epoch, top } = this.log(room);
-    this.toMembers(room, { type: "gap", room: room.startsWith(INBOX) ? INBOX : room, epoch, offset: top });
+    this.toMembers(room, { type: "gap", room: logged(room), epoch, offset: top });
+  }
+
+  /**
+   * The log lives on under a new epoch, in a replica that had all of it but the last so many messages. Members are told at
+   * once: of a gap where something was lost.
+   */
+  failover(room: string, { lost = 0, told = this.live }: { lost?: number; told?: readonly FakeSocket[] } = {}): void {
+    const log = this.log(room);
+    const gone = lost > 0 ? log.messages.splice(-lost) : [];
+    log.top -= gone.length;
+    for (const { key } of gone) if (key !== undefined) log.keys.delete(key);
+    for (const [epoch, top] of log.former) log.former.set(epoch, Math.min(top, log.top));
+    log.former.set(log.epoch, log.top);
+    log.epoch = `e${++this.#epochs}`;
+    const word = { room: logged(room), epoch: log.epoch, offset: log.top };
+    this.toMembers(
+      room,
+      gone.length > 0 ? { type: "gap", ...word } : { type: "joined", ...word, recovered: true, more: false, messages: [] },
+      told,
+    );
   }
 
   /** The log lives on under a new epoch: nothing is lost. */
   renew(room: string): void {
-    const log = this.log(room);
-    log.epoch = `e${++this.#epochs}`;
-    this.toMembers(room, { type: "joined", room, epoch: log.epoch, offset: log.top, recovered: true, more: false, messages: [] });
+    this.failover(room);
   }
 
-  toMembers(room: string, frame: ServerFrame): void {
-    for (const socket of this.live) if (socket.rooms.has(room)) socket.tell(frame);
+  toMembers(room: string, frame: ServerFrame, told: readonly FakeSocket[] = this.live): void {
+    for (const socket of told) if (socket.rooms.has(room)) socket.tell(frame);
   }
 
   /** Messages of a log as texts. */
@@ -185,7 +208,7 @@ export class FakeServer {
   #join(socket: FakeSocket, { id, room, since, history = 0 }: Extract<ClientFrame, { type: "join" }>): void {
     const log = this.log(socket.named(room));
     const reply = { type: "joined", ...(id !== undefined && { id }), room, epoch: log.epoch } as const;
-    const known = since !== undefined && since.epoch === log.epoch && since.offset <= log.top && this.#reaches(log, since);
+    const known = since !== undefined && this.#reaches(log, since);
     if (since !== undefined && !known) {
       socket.rooms.add(socket.named(room));
       socket.tell({ ...reply, offset: log.top, recovered: false, more: false, messages: [] });
@@ -201,6 +224,8 @@ export class FakeServer {
   }
 
   #reaches(log: Log, since: Position): boolean {
+    const last = since.epoch === log.epoch ? log.top : (log.former.get(since.epoch) ?? -1);
+    if (since.offset > last) return false;
     return (log.messages[0]?.offset ?? log.top + 1) <= since.offset + 1;
   }
 
@@ -257,6 +282,11 @@ export class FakeServer {
   }
 }
 
+/** What a log is called by those who may read it. */
+function logged(room: string): string {
+  return room.startsWith(`${INBOX} `) ? INBOX : room;
+}
+
 export class FakeSocket implements SocketLike {
   onopen: SocketLike["onopen"] = null;
   onmessage: SocketLike["onmessage"] = null;
@@ -269,6 +299,7 @@ export class FakeSocket implements SocketLike {
   silent = false;
   /** The code with which the client closed it. */
   closedWith: number | undefined;
+  #isOpen = false;
   readonly #server: FakeServer;
 
   constructor(server: FakeServer) {
@@ -276,6 +307,9 @@ export class FakeSocket implements SocketLike {
   }
 
   opened(): void {
+    // The client may have given it up meanwhile.
+    if (this.closed) return;
+    this.#isOpen = true;
     this.onopen?.();
   }
 
@@ -284,7 +318,9 @@ export class FakeSocket implements SocketLike {
     return room === INBOX ? `${INBOX} ${this.user}` : room;
   }
 
+  /** Throws where a browser does. */
   send(text: string): void {
+    if (!this.#isOpen) throw new DOMException("still connecting", "InvalidStateError");
     if (this.closed) return;
     const frame = JSON.parse(text) as ClientFrame;
     this.#server.received.push(frame);
@@ -322,7 +358,9 @@ export class FakeSocket implements SocketLike {
     this.onclose?.({ code, reason: "" });
   }
 
-  close(code?: number): void {
+  /** Throws where a browser does. */
+  close(code = 1000): void {
+    if (code !== 1000 && !(code >= 3000 && code <= 4999)) throw new DOMException(`no code to close with: ${code}`, "InvalidAccessError");
     this.closedWith = code;
     this.closed = true;
   }

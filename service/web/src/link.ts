@@ -78,7 +78,7 @@ export class Link {
     socket.onclose = (event) => this.#end(event.code);
     // A close event always follows, and says more.
     socket.onerror = null;
-    this.#signInTimer = setTimeout(() => this.close(1000), SIGN_IN_WAIT);
+    this.#signInTimer = setTimeout(() => this.close(), SIGN_IN_WAIT);
   }
 
   /** Sends a frame to which no answer is expected; nothing happens once the link has ended. */
@@ -93,7 +93,7 @@ export class Link {
       return;
     }
     const id = this.#nextId++;
-    this.#questions.set(id, { answer, timer: setTimeout(() => this.close(1000), ANSWER_WAIT) });
+    this.#questions.set(id, { answer, timer: setTimeout(() => this.close(), ANSWER_WAIT) });
     this.send({ ...frame, id });
   }
 
@@ -108,10 +108,14 @@ export class Link {
   }
 
   /** Ends the link now, without waiting for the other side's word. */
-  close(code: number): void {
+  close(): void {
     if (this.#ended) return;
-    this.#socket.close(code);
-    this.#end(1006);
+    try {
+      // Of the standard codes a browser allows this one only, and throws at others.
+      this.#socket.close(1000);
+    } finally {
+      this.#end(1006);
+    }
   }
 
   async #signIn(): Promise<void> {
@@ -119,7 +123,7 @@ export class Link {
     try {
       token = await this.#token();
     } catch {
-      this.close(1000);
+      this.close();
       return;
     }
     if (this.#ended) return;
@@ -163,7 +167,7 @@ export class Link {
     } catch (error) {
       if (!(error instanceof UnreadableFrame)) throw error;
       // What cannot be read may have been a message: a new link resumes and gets it again.
-      this.close(1002);
+      this.close();
       return;
     }
     if (frame === undefined) return;
@@ -204,7 +208,7 @@ export class Link {
     const before = this.#heard;
     this.send({ type: "ping", id: 0 });
     clearTimeout(this.#heartbeat);
-    this.#heartbeat = setTimeout(() => (this.#heard > before ? this.#listen() : this.close(1000)), PONG_WAIT);
+    this.#heartbeat = setTimeout(() => (this.#heard > before ? this.#listen() : this.close()), PONG_WAIT);
   }
 
   #end(code: number): void {

@@ -127,6 +127,8 @@ export class Subscriptions {
         this.#lose(subscription, { epoch: frame.epoch, offset: frame.offset });
         break;
       case "left":
+        // A join that is under way, perhaps elsewhere, would bring it back behind the person's back.
+        subscription.asking?.send({ type: "leave", room: frame.room });
         this.#forget(subscription, frame.reason ?? "left");
         this.#owner.emit({ type: "left", room: frame.room, reason: frame.reason ?? "left" });
         break;
@@ -146,17 +148,17 @@ export class Subscriptions {
     if (link === undefined || link.ended) return;
     clearTimeout(subscription.again);
     subscription.asking = link;
-    const { room, position, history } = subscription;
-    const from = position === undefined ? (history > 0 ? { history } : {}) : { since: position };
+    const { room, position: since, history } = subscription;
+    const from = since === undefined ? (history > 0 ? { history } : {}) : { since };
     link.ask({ type: "join", room, ...from }, (reply) => {
       const current = this.#rooms.get(room) === subscription && subscription.asking === link;
-      if (current) this.#answered(subscription, link, reply);
+      if (current) this.#answered(subscription, link, reply, since);
     });
   }
 
-  #answered(subscription: Subscription, link: Link, reply: Reply): void {
+  #answered(subscription: Subscription, link: Link, reply: Reply, since: Position | undefined): void {
     if (reply.type === "joined") {
-      this.#joined(subscription, link, reply);
+      this.#joined(subscription, link, reply, since);
     } else if (reply.type === "error") {
       if (["rate_limited", "unavailable", "not_joined"].includes(reply.code)) {
         const wait = (reply.retry_after_ms ?? 0) + 100 + backoff(subscription.attempts++, this.#owner.random());
@@ -169,8 +171,13 @@ export class Subscriptions {
     }
   }
 
-  #joined(subscription: Subscription, link: Link, frame: Joined): void {
+  #joined(subscription: Subscription, link: Link, frame: Joined, since: Position | undefined): void {
     const before = subscription.position;
+    if (before !== since && !(frame.recovered && before?.epoch === frame.epoch)) {
+      // The link before this one has moved on meanwhile, in another epoch: the answer is about a place that one is not at.
+      this.#join(subscription);
+      return;
+    }
     const position = { epoch: frame.epoch, offset: frame.offset };
     const { room } = subscription;
     const live = !frame.more;
@@ -178,6 +185,8 @@ export class Subscriptions {
     if (live) {
       subscription.link = link;
       subscription.asking = undefined;
+    } else if (subscription.link === link) {
+      subscription.link = undefined;
     }
     if (before !== undefined && !frame.recovered) {
       this.#lose(subscription, position);
@@ -198,6 +207,11 @@ export class Subscriptions {
   #take(subscription: Subscription, message: Logged): void {
     const { position } = subscription;
     if (position === undefined || message.offset <= position.offset) return;
+    if (message.offset > position.offset + 1) {
+      // Something is missing before it: the log has both. Where a join is under way, it brings them.
+      if (subscription.asking === undefined) this.#join(subscription);
+      return;
+    }
     subscription.position = { epoch: position.epoch, offset: message.offset };
     this.#owner.seen(message);
     this.#owner.emit({ type: "message", message });
