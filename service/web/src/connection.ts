@@ -4,7 +4,7 @@
  */
 import { backoff } from "./backoff.ts";
 import { closeCode } from "./closeCodes.ts";
-import type { ConnectionEvent, Listener, Status, Target } from "./events.ts";
+import type { ConnectionEvent, Failure, Listener, Status, Target } from "./events.ts";
 import { type Ending, Link, type SocketLike } from "./link.ts";
 import { type ProbeAnswer, probe } from "./probe.ts";
 import {
@@ -165,10 +165,11 @@ export class Connection {
    * @param key 1 to 64 bytes, used for this message only.
    * @param sentAt for a message that an earlier run of the program has left behind: when it left for the first time, in
    * milliseconds since 1970.
+   * @param failure why it had failed then: it is not sent before {@link retry}.
    * @returns the key.
    */
-  publish(target: Target, msg: Json, key: string = newKey(), sentAt = 0): string {
-    this.#publisher.publish(target, msg, key, sentAt);
+  publish(target: Target, msg: Json, key: string = newKey(), sentAt = 0, failure?: Failure): string {
+    this.#publisher.publish(target, msg, key, sentAt, failure);
     return key;
   }
 
