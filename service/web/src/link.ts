@@ -97,6 +97,11 @@ export class Link {
     this.send({ ...frame, id });
   }
 
+  /** The token that was sent last. */
+  get token(): string {
+    return this.#sentToken;
+  }
+
   /** Whether the link has ended. */
   get ended(): boolean {
     return this.#ended;
