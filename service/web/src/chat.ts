@@ -303,15 +303,15 @@ export class Chat {
     this.#sendLeftBehind();
   }
 
-  /** Sends what an earlier visit could not: under the same keys, so that it is there once. */
+  /** Takes on what an earlier visit could not send: under the same keys, so that it is there once. */
   #sendLeftBehind(): void {
-    for (const { key, target, msg, sentAt } of this.#leftovers.of(this.#me)) {
+    for (const { key, target, msg, sentAt, failure } of this.#leftovers.of(this.#me)) {
       const id = idOf(target);
       if (!this.#state.conversations.has(id)) {
         if (id.startsWith("@")) this.#put(this.#direct(id));
         else this.#join(id);
       }
-      this.#connection.publish(target, msg, key, sentAt);
+      this.#connection.publish(target, msg, key, sentAt, failure);
     }
   }
 

@@ -3,8 +3,8 @@
  * rooms where they were, and never sends a message twice. No React, no page: it runs wherever there is a `WebSocket`.
  */
 import { backoff } from "./backoff.ts";
-import { closeCode } from "./closeCodes.ts";
-import type { ConnectionEvent, Listener, Status, Target } from "./events.ts";
+import { type CloseCode, closeCode, TOKEN_EXPIRED } from "./closeCodes.ts";
+import type { ConnectionEvent, Failure, Listener, Status, Target } from "./events.ts";
 import { type Ending, Link, type SocketLike } from "./link.ts";
 import { type ProbeAnswer, probe } from "./probe.ts";
 import {
@@ -26,7 +26,10 @@ import { Subscriptions } from "./subscriptions.ts";
 export interface ConnectionOptions {
   /** `ws://` or `wss://`, usually with the path `/ws`. */
   readonly url: string;
-  /** Asked for every new socket and for every refresh. In open mode it is the user's name. */
+  /**
+   * Asked for every new socket and for every refresh. In open mode it is the user's name. One that has expired and is given
+   * again all the same ends the connection, with code 4001; `start` then tries again.
+   */
   readonly token: () => string | Promise<string>;
   readonly openSocket?: (url: string) => SocketLike;
   /** The plain GET of `/ws` that tells why a handshake failed. */
@@ -74,6 +77,8 @@ export class Connection {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #retiringTimer: ReturnType<typeof setTimeout> | undefined;
   #moving = false;
+  /** The token of the last sign-in that had expired. */
+  #expired: string | undefined;
   #running = false;
   #status: Status = { phase: "stopped", why: "" };
 
@@ -172,10 +177,11 @@ export class Connection {
    * @param key 1 to 64 bytes, used for this message only.
    * @param sentAt for a message that an earlier run of the program has left behind: when it left for the first time, in
    * milliseconds since 1970.
+   * @param failure why it had failed then: it is not sent before {@link retry}.
    * @returns the key.
    */
-  publish(target: Target, msg: Json, key: string = newKey(), sentAt = 0): string {
-    this.#publisher.publish(target, msg, key, sentAt);
+  publish(target: Target, msg: Json, key: string = newKey(), sentAt = 0, failure?: Failure): string {
+    this.#publisher.publish(target, msg, key, sentAt, failure);
     return key;
   }
 
@@ -314,7 +320,7 @@ export class Connection {
     const lost = link === this.#current;
     if (lost) this.#current = undefined;
     if (!this.#running) return;
-    const { reconnect, said } = closeCode(ending.code);
+    const { reconnect, said } = this.#meaning(link, ending.code);
     if (!reconnect) {
       this.#stop({ phase: "stopped", why: ending.fault?.message ?? said, code: ending.code });
     } else if (lost && this.#attempt !== undefined) {
@@ -325,6 +331,15 @@ export class Connection {
       if (ending.opened) this.#later(0, said);
       else void this.#options.probe(this.#options.url).then((answer) => this.#probed(answer));
     }
+  }
+
+  /** What a close code means for a link: one token that has expired twice will do so for ever. */
+  #meaning(link: Link, code: number): CloseCode {
+    const meaning = closeCode(code);
+    if (code !== TOKEN_EXPIRED) return meaning;
+    const same = link.token === this.#expired;
+    this.#expired = link.token;
+    return same ? { ...meaning, reconnect: false } : meaning;
   }
 
   #probed(answer: ProbeAnswer): void {

@@ -11,7 +11,7 @@ export class Leftovers {
     this.#memory = memory;
   }
 
-  /** Signed in as somebody: gives what an earlier visit of theirs has left, to be sent under the same keys. */
+  /** Signed in as somebody: gives what an earlier visit of theirs has left, under the same keys; what had failed as failed. */
   of(user: string): readonly Unsent[] {
     this.#user = user;
     const left = this.#memory.unsent(user).filter(({ key }) => !this.#unsent.has(key));
@@ -25,7 +25,7 @@ export class Leftovers {
     const before = this.#unsent.get(key)?.sentAt ?? 0;
     const sentAt = before || (progress.state === "sending" ? Date.now() : 0);
     if (progress.state === "sent") this.#unsent.delete(key);
-    else this.#unsent.set(key, { key, target, msg, sentAt });
+    else this.#unsent.set(key, { key, target, msg, sentAt, ...(progress.state === "failed" && { failure: progress.failure }) });
     this.#keep();
   }
 

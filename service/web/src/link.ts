@@ -33,8 +33,8 @@ export interface LinkOwner {
   ended(link: Link, ending: Ending): void;
 }
 
-/** The reply to a question, or that there will be none because the link has ended. */
-export type Reply = ServerFrame | { readonly type: "ended" };
+/** The reply to a question, or that there will be none because the link has ended, with the close code. */
+export type Reply = ServerFrame | { readonly type: "ended"; readonly code: number };
 
 /** A question to which the server has no answer for this long, in milliseconds, ends the link. */
 export const ANSWER_WAIT = 30_000;
@@ -89,12 +89,17 @@ export class Link {
   /** Sends a question under an `id` of its own. `answer` is called exactly once. */
   ask(frame: ClientFrame, answer: (reply: Reply) => void): void {
     if (this.#ended) {
-      answer({ type: "ended" });
+      answer({ type: "ended", code: 1006 });
       return;
     }
     const id = this.#nextId++;
     this.#questions.set(id, { answer, timer: setTimeout(() => this.close(), ANSWER_WAIT) });
     this.send({ ...frame, id });
+  }
+
+  /** The token that was sent last. */
+  get token(): string {
+    return this.#sentToken;
   }
 
   /** Whether the link has ended. */
@@ -221,7 +226,7 @@ export class Link {
     const questions = [...this.#questions.values()];
     this.#questions.clear();
     for (const { timer } of questions) clearTimeout(timer);
-    for (const { answer } of questions) answer({ type: "ended" });
+    for (const { answer } of questions) answer({ type: "ended", code });
     this.#owner.ended(this, { code, opened: this.#opened, ...(this.#fault && { fault: this.#fault }) });
   }
 }

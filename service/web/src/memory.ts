@@ -1,5 +1,5 @@
 /** What the page remembers between visits. A browser that forbids it is no reason to fail: then nothing is remembered. */
-import type { Target } from "./events.ts";
+import type { Failure, Target } from "./events.ts";
 import type { Json, Position } from "./protocol.ts";
 
 /** How one signs in. `token` is a name where the server is open. */
@@ -15,6 +15,8 @@ export interface Unsent {
   readonly msg: Json;
   /** When it left for the first time, in milliseconds since 1970; 0 when it has not. */
   readonly sentAt: number;
+  /** Why it had failed, if it had: then a person decides. */
+  readonly failure?: Failure;
 }
 
 /** The part of a browser's `Storage` that is used. */
@@ -99,10 +101,13 @@ const fields = (value: unknown) => (typeof value === "object" && value !== null 
 const isPosition = (value: unknown): value is Position =>
   isText(fields(value)["epoch"]) && typeof fields(value)["offset"] === "number";
 const isTarget = (value: unknown): value is Target => isText(fields(value)["room"]) !== isText(fields(value)["to"]);
+const isFailure = (value: unknown): value is Failure =>
+  isText(fields(value)["code"]) && isText(fields(value)["message"]) && typeof fields(value)["perhapsStored"] === "boolean";
 const isUnsent = (value: unknown): value is Unsent[] =>
   Array.isArray(value) &&
   value.map(fields).every((one) => {
-    return isText(one["key"]) && isTarget(one["target"]) && typeof one["sentAt"] === "number" && "msg" in one;
+    const failed = one["failure"] === undefined || isFailure(one["failure"]);
+    return isText(one["key"]) && isTarget(one["target"]) && typeof one["sentAt"] === "number" && "msg" in one && failed;
   });
 const isIdentity = (value: unknown): value is Identity =>
   isText(fields(value)["token"]) && ["name", "token"].includes(String(fields(value)["kind"]));

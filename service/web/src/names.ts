@@ -1,11 +1,6 @@
 /** What a name of a user or a room must be like, and other words for the person in front of the page. */
 
-const encoder = new TextEncoder();
-
-/** Bytes of a text in UTF-8, which is what the server's limits count. */
-export function bytes(text: string): number {
-  return encoder.encode(text).length;
-}
+import { bytes } from "./protocol.ts";
 
 /** What is wrong with a name, or nothing. */
 export function nameFault(name: string, most = 128): string | undefined {

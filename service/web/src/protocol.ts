@@ -218,6 +218,13 @@ export function encode(frame: ClientFrame): string {
   return JSON.stringify(frame);
 }
 
+const encoder = new TextEncoder();
+
+/** Bytes of a text in UTF-8, which is what the server's limits count. */
+export function bytes(text: string): number {
+  return encoder.encode(text).length;
+}
+
 /**
  * Reads a frame. Fields that are not known stay where they are; a type that is not known gives `undefined`, for it may
  * come with a later version.

@@ -5,12 +5,14 @@
 import { backoff } from "./backoff.ts";
 import type { ConnectionEvent, Failure, Target } from "./events.ts";
 import type { Link, Reply } from "./link.ts";
-import type { Fault, Json, Logged } from "./protocol.ts";
+import { bytes, type Fault, type Json, type Logged } from "./protocol.ts";
 
 /** For this long the server remembers a key within one epoch, in milliseconds. */
 export const KEY_MEMORY = 5 * 60_000;
 /** Refusals in a row that are not final; then a person decides. */
 const MOST_TRIES = 6;
+/** The close code for a frame that the other side does not take. */
+const TOO_BIG = 1009;
 
 /** What the publisher needs of the connection that it belongs to. */
 export interface PublisherOwner {
@@ -54,8 +56,9 @@ export class Publisher {
    * Takes a message on. It leaves as soon as its room is live, and stays here until its fate is known.
    *
    * @param sentAt when it left for the first time, if it has before this program began, in milliseconds since 1970; else 0.
+   * @param failure why it had failed by then: it waits for a {@link retry}.
    */
-  publish(target: Target, msg: Json, key: string, sentAt: number): void {
+  publish(target: Target, msg: Json, key: string, sentAt: number, failure?: Failure): void {
     const outgoing: Outgoing = {
       key,
       target,
@@ -69,6 +72,10 @@ export class Publisher {
       again: undefined,
     };
     this.#outgoing.set(key, outgoing);
+    if (failure !== undefined) {
+      this.#fail(outgoing, failure);
+      return;
+    }
     this.#tell(outgoing);
     this.flush(laneOf(target));
   }
@@ -142,6 +149,13 @@ export class Publisher {
       this.#fail(outgoing, { code: "outcome_unknown", message, perhapsStored: true });
       return;
     }
+    const [size, most] = [bytes(JSON.stringify(outgoing.msg)), link.welcome?.limits.message_bytes ?? Number.POSITIVE_INFINITY];
+    if (size > most) {
+      // Sent, it could end the connection of all the others.
+      const message = `It has ${size} bytes, and ${most} are allowed.`;
+      this.#fail(outgoing, { code: "message_too_large", message, perhapsStored: outgoing.perhaps });
+      return;
+    }
     outgoing.state = "sending";
     outgoing.link = link;
     outgoing.firstSent ||= Date.now();
@@ -175,6 +189,12 @@ export class Publisher {
         break;
       default:
         outgoing.perhaps = true;
+        if (reply.type === "ended" && reply.code === TOO_BIG) {
+          // Sent again by itself, it would end every connection to come.
+          const message = "The server hung up on something too large, which may have been this.";
+          this.#fail(outgoing, { code: "message_too_large", message, perhapsStored: true });
+          return;
+        }
         this.#wait(outgoing);
     }
   }

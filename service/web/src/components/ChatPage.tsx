@@ -15,14 +15,15 @@ interface ChatPageProps {
   readonly chat: Chat;
   readonly state: ChatState;
   readonly welcome: Welcome;
+  /** What is written and not sent, by conversation. */
+  readonly drafts: Map<string, string>;
   readonly onSignOut: () => void;
   readonly onSignIn: () => void;
 }
 
-export function ChatPage({ chat, state, welcome, onSignOut, onSignIn }: ChatPageProps) {
+export function ChatPage({ chat, state, welcome, drafts, onSignOut, onSignIn }: ChatPageProps) {
   usePage(chat, state);
   const [drawer, setDrawer] = useState<"none" | "rooms" | "people">("none");
-  const [drafts] = useState(() => new Map<string, string>());
   const finder = useRef<HTMLInputElement>(null);
   const { conversations, open, present, status, note } = state;
   const room = open === undefined ? undefined : conversations.get(open);

@@ -1,6 +1,6 @@
 /** Where a message is written. Works without a connection, too: what is sent then waits. */
 import { type KeyboardEvent, useEffect, useLayoutEffect, useRef, useState } from "react";
-import { bytes } from "../names.ts";
+import { bytes } from "../protocol.ts";
 import { Send } from "./icons.tsx";
 
 interface ComposerProps {
@@ -30,7 +30,7 @@ export function Composer({ id, placeholder, most, offline, typing, drafts, onTyp
   }, [text]);
 
   const message = text.trim().toWellFormed();
-  const over = text.length * 2 > most ? bytes(JSON.stringify(message)) - most : 0;
+  const over = excess(message, most);
   const write = (value: string) => {
     setText(value);
     drafts.set(id, value);
@@ -100,6 +100,14 @@ export function Composer({ id, placeholder, most, offline, typing, drafts, onTyp
       </div>
     </form>
   );
+}
+
+/**
+ * By how many bytes a message is too long as JSON text; 0 when it is not. Only what could be is measured: JSON writes a
+ * control character with six.
+ */
+export function excess(message: string, most: number): number {
+  return message.length * 6 + 2 > most ? Math.max(bytes(JSON.stringify(message)) - most, 0) : 0;
 }
 
 /** `Ann is typing`, `Ann and Bob are typing`, `Several people are typing`. */

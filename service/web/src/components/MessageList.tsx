@@ -2,9 +2,9 @@
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { Virtualizer, type VirtualizerHandle } from "virtua";
 import type { RoomState } from "../room.ts";
+import { Announcer } from "./Announcer.tsx";
 import { Down } from "./icons.tsx";
 import { MessageRow, type Row } from "./MessageRow.tsx";
-import { textOf } from "./MessageText.tsx";
 
 interface MessageListProps {
   readonly room: RoomState;
@@ -158,25 +158,6 @@ export function MessageList({ room, me, onOlder, onRetry, onDiscard }: MessageLi
         </button>
       )}
       <Announcer room={room} me={me} />
-    </div>
-  );
-}
-
-/** Reads new messages out to those who do not see them; the list itself would be read anew with every scroll. */
-function Announcer({ room, me }: { room: RoomState; me: string }) {
-  const last = room.entries.at(-1);
-  const [spoken, setSpoken] = useState(last?.uid);
-  const [text, setText] = useState("");
-  if (last !== undefined && last.uid !== spoken) {
-    // What was there when the conversation was opened is not news.
-    const news = spoken !== undefined;
-    setSpoken(last.uid);
-    if (last.kind === "gap") setText("Messages may be missing.");
-    else if (news && last.from !== me) setText(`${last.from}: ${textOf(last.msg) ?? "data"}`);
-  }
-  return (
-    <div className="unseen" role="log" aria-live="polite">
-      {text}
     </div>
   );
 }

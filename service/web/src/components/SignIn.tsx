@@ -1,5 +1,6 @@
 /** The first page: a name, or a token where the server asks for one. */
 import { type FormEvent, useState } from "react";
+import { UNAUTHENTICATED } from "../closeCodes.ts";
 import type { Status } from "../events.ts";
 import type { Identity } from "../memory.ts";
 import { nameFault, sentence } from "../names.ts";
@@ -18,11 +19,13 @@ export function SignIn({ name: known, status, kind: tried = "name", onSignIn }: 
   const [name, setName] = useState(known);
   const [token, setToken] = useState("");
   // A server that refuses a name does not believe names at all.
-  const wantsToken = refused && status.code === 4501 && tried === "name";
+  const wantsToken = refused && status.code === UNAUTHENTICATED && tried === "name";
   const [chosen, setKind] = useState<Identity["kind"]>();
   const kind = chosen ?? (wantsToken ? "token" : tried);
   const [fault, setFault] = useState<string>();
-  const busy = status !== undefined && !refused;
+  // Whatever else is typed in may be tried at once: what is being tried may never succeed.
+  const typed = kind !== tried || (kind === "name" ? name !== known : token !== "");
+  const busy = !typed && (status?.phase === "connecting" || status?.phase === "online");
   const submit = (event: FormEvent) => {
     event.preventDefault();
     const given = kind === "name" ? name.trim().toWellFormed() : token.trim();

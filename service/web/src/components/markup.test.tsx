@@ -1,6 +1,8 @@
 /** What comes out as markup: text stays text, whatever somebody writes. */
 import { renderToStaticMarkup } from "react-dom/server";
 import { describe, expect, it } from "vitest";
+import type { Status } from "../events.ts";
+import type { Identity } from "../memory.ts";
 import { nameFault, sentence } from "../names.ts";
 import type { Json } from "../protocol.ts";
 import { CORPUS } from "../xssCorpus.ts";
@@ -8,6 +10,7 @@ import { hue, initials } from "./Avatar.tsx";
 import { whoTypes } from "./Composer.tsx";
 import { MessageRow, type Row } from "./MessageRow.tsx";
 import { MessageText } from "./MessageText.tsx";
+import { SignIn } from "./SignIn.tsx";
 
 const markup = (msg: Json) => renderToStaticMarkup(<MessageText msg={msg} />);
 /** The text that a browser would show, by undoing the escapes that React writes. */
@@ -101,6 +104,30 @@ describe("a row", () => {
 
   it("of a gap says what it means", () => {
     expect(read(row({ kind: "gap", uid: "gap1" }))).toContain("Messages may be missing here.");
+  });
+});
+
+describe("the sign-in", () => {
+  const form = (status: Status, kind: Identity["kind"] = "token") =>
+    renderToStaticMarkup(<SignIn name="alice" status={status} kind={kind} onSignIn={() => {}} />);
+  const disabled = (html: string) => /<button[^>]*type="submit"[^>]*disabled/u.test(html);
+
+  it("can be changed and tried again while the server is waited for, and says why it waits", () => {
+    for (const kind of ["name", "token"] as const) {
+      const html = form({ phase: "waiting", until: 0, attempts: 3, why: "The server cannot be reached." }, kind);
+      expect(disabled(html), kind).toBe(false);
+      expect(read(html)).toContain("The server cannot be reached. Trying again…Start chatting");
+    }
+  });
+
+  it("is not to be pressed twice while it is being tried", () => {
+    expect(disabled(form({ phase: "connecting", attempts: 0 }))).toBe(true);
+  });
+
+  it("asks for a token again when the one that was given has expired", () => {
+    const html = form({ phase: "stopped", why: "Your sign-in has expired.", code: 4001 });
+    expect([disabled(html), html.includes('type="password"')]).toEqual([false, true]);
+    expect(read(html)).toContain("Your sign-in has expired.");
   });
 });
 
