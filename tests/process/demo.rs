@@ -1,9 +1,12 @@
 //! `parley demo` as a process: the half of its story that needs no Redis, what it says when it cannot begin, and that
 //! nothing of it is left behind. The other half is in the target `redis`.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use parley_tests::eventually::{eventually, eventually_fetched};
+use parley_tests::folder::Folder;
 use parley_tests::http;
 use parley_tests::process::{parley, signal};
 use parley_tests::program::{DEADLINE, run};
@@ -70,6 +73,20 @@ async fn without_a_redis_it_names_the_package_to_install() {
     for word in ["apt-get install redis-server", "--redis-url", "--isolated"] {
         assert!(output.stderr.contains(word), "{word} is not in\n{}", output.stderr);
     }
+}
+
+#[tokio::test]
+async fn a_redis_that_cannot_start_is_reported_with_what_it_said_on_its_standard_output() {
+    let folder = Folder::new("demo");
+    let program = folder.path().join("redis-server");
+    // The shell's own `echo`: the PATH holds nothing else.
+    std::fs::write(&program, "#!/bin/sh\necho 'FATAL: no such directive'\nexit 1\n").expect("there is room");
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("it is ours");
+    let path = folder.path().to_str().expect("it is UTF-8");
+    let output = run(&["demo", "--ports=0,0,0"], &[("PATH", path)]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", output.stdout);
+    assert!(output.stderr.contains("redis-server did not start"), "{}", output.stderr);
+    assert!(output.stderr.contains("  FATAL: no such directive"), "{}", output.stderr);
 }
 
 #[tokio::test]

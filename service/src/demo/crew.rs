@@ -131,7 +131,7 @@ async fn server(
     };
     match tokio::time::timeout(START_WAIT, ready).await {
         Ok(true) => Ok((process, address)),
-        _ => Err(process.failed()),
+        _ => Err(process.failed().await),
     }
 }
 
@@ -157,7 +157,7 @@ async fn redis(parley: &Path, program: &Path, tasks: &TaskTracker) -> Result<(Pr
         match tokio::time::timeout(START_WAIT, up).await {
             Ok(true) => return Ok((process, port)),
             _ if attempts < REDIS_ATTEMPTS => {}
-            _ => return Err(process.failed()),
+            _ => return Err(process.failed().await),
         }
     }
 }

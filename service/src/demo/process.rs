@@ -15,12 +15,15 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use super::DemoError;
 
 /// How long a process may take to get ready.
 pub(super) const START_WAIT: Duration = Duration::from_secs(15);
+/// How long to wait for what an ended process has said.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Lines that are kept of what a process says.
 const LINES_KEPT: usize = 12;
 
@@ -30,6 +33,8 @@ pub(super) struct Process {
     name: String,
     child: Child,
     words: Arc<Mutex<VecDeque<String>>>,
+    /// Reads its words to their end.
+    reader: Option<JoinHandle<()>>,
 }
 
 /// What to start.
@@ -60,9 +65,9 @@ impl Process {
         let stderr = child.stderr.take().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
         let mut heard = Heard { lines: BufReader::new(stderr).lines(), words: Arc::clone(&words) };
         let begun = tokio::time::timeout(START_WAIT, first(&mut heard)).await.ok().flatten();
-        let process = Self { name: launch.name.to_owned(), child, words };
-        let Some(begun) = begun else { return Err(process.failed()) };
-        tasks.spawn(async move { while heard.next().await.is_some() {} });
+        let mut process = Self { name: launch.name.to_owned(), child, words, reader: None };
+        let Some(begun) = begun else { return Err(process.failed().await) };
+        process.reader = Some(tasks.spawn(async move { while heard.next().await.is_some() {} }));
         Ok((process, begun))
     }
 
@@ -92,7 +97,13 @@ impl Process {
     }
 
     /// That it did not start, with the end of what it said.
-    pub(super) fn failed(&self) -> DemoError {
+    pub(super) async fn failed(&mut self) -> DemoError {
+        if self.has_ended()
+            && let Some(reader) = self.reader.take()
+        {
+            // Its last words may still be in the pipe. Should a child of its own hold that open, so be it.
+            drop(tokio::time::timeout(LAST_WORDS, reader).await);
+        }
         let words: Vec<String> = self.words.lock().iter().map(|line| format!("  {line}")).collect();
         let words = if words.is_empty() { "  (none)".to_owned() } else { words.join("\n") };
         DemoError::NotStarted { name: self.name.clone(), words }
@@ -148,7 +159,8 @@ pub fn become_program(words: &[OsString]) -> io::Error {
     if !is_parent {
         return io::Error::other("this command is for `parley demo` alone, and that has ended");
     }
-    std::process::Command::new(program).args(args).exec()
+    // Redis says on its standard output why it ends.
+    std::process::Command::new(program).args(args).stdout(io::stderr()).exec()
 }
 
 #[cfg(test)]
