@@ -7,34 +7,47 @@ use std::io::Write as _;
 use std::sync::{LazyLock, OnceLock};
 
 use axum::body::Body;
-use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rust_embed::RustEmbed;
+use sha2::{Digest as _, Sha256};
 
 use super::problem::Problem;
 
-/// Scripts and styles of our own and nothing else: what somebody writes into a message can neither run nor call home.
-/// Trusted types forbid even our own scripts to turn text into markup.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
-     require-trusted-types-for 'script'; trusted-types 'none'";
+/// The script and the style of the page, known by their hashes, and nothing else: what somebody writes into a message can
+/// neither run nor call home. Trusted types forbid even our own script to turn text into markup.
+static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let page = ASSETS.get(PAGE).map(|asset| String::from_utf8_lossy(&asset.bytes)).unwrap_or_default();
+    let policy = format!(
+        "default-src 'none'; script-src {}; style-src {}; img-src 'self'; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+        source(&page, "<script type=\"module\">", "</script>"),
+        source(&page, "<style>", "</style>"),
+    );
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+});
+
+/// How a policy names what stands between two tags.
+fn source(page: &str, open: &str, close: &str) -> String {
+    let inside = page.split_once(open).and_then(|(_, rest)| rest.split_once(close));
+    inside.map_or("'none'".to_owned(), |(text, _)| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text))))
+}
 
 /// With every file, whatever its type.
-const HEADERS: [(HeaderName, &str); 5] = [
-    (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+const HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// The name of these files changes with what is in them.
-const HASHED: &str = "assets/";
-const FOREVER: &str = "public, max-age=31536000, immutable";
+/// Has all in it that it needs: while versions change, the next request may reach an instance of another one.
+const PAGE: &str = "index.html";
 /// Kept by the browser, and asked about every time.
 const ASK: &str = "no-cache";
 
@@ -46,7 +59,6 @@ struct Dist;
 struct Asset {
     bytes: Bytes,
     content_type: &'static str,
-    cache: &'static str,
     /// The beginning of the SHA-256 of the file, in hexadecimal.
     hash: String,
     gzip: OnceLock<Bytes>,
@@ -60,20 +72,19 @@ static ASSETS: LazyLock<BTreeMap<String, Asset>> = LazyLock::new(|| {
             Cow::Owned(bytes) => Bytes::from(bytes),
         };
         let hash = file.metadata.sha256_hash().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-        let cache = if path.starts_with(HASHED) { FOREVER } else { ASK };
-        Some(Asset { bytes, content_type: content_type(path), cache, hash, gzip: OnceLock::new() })
+        Some(Asset { bytes, content_type: content_type(path), hash, gzip: OnceLock::new() })
     };
     Dist::iter().filter_map(|path| Some((path.to_string(), asset(&path)?))).collect()
 });
 
 /// Answers `/`.
 pub(super) async fn page(headers: HeaderMap) -> Response {
-    answer("index.html", &headers)
+    answer(PAGE, &headers)
 }
 
-/// Answers `/assets/…`.
-pub(super) async fn hashed(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    answer(&format!("{HASHED}{name}"), &headers)
+/// Answers `/icon.svg`.
+pub(super) async fn icon(headers: HeaderMap) -> Response {
+    answer("icon.svg", &headers)
 }
 
 /// Answers `/licenses.md`: who wrote the libraries in the bundle.
@@ -105,11 +116,12 @@ impl Asset {
         };
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(self.cache));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(ASK));
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         if let Ok(tag) = HeaderValue::from_str(&tag) {
             headers.insert(header::ETAG, tag);
         }
+        headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY.clone());
         headers.extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
         response
     }
@@ -149,8 +161,6 @@ fn accepts_gzip(request: &HeaderMap) -> bool {
 fn content_type(path: &str) -> &'static str {
     match path.rsplit_once('.').map(|(_, end)| end) {
         Some("html") => "text/html; charset=utf-8",
-        Some("js") => "text/javascript; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
         Some("md") => "text/plain; charset=utf-8",
         Some("svg") => "image/svg+xml",
         _ => "application/octet-stream",
@@ -171,7 +181,7 @@ mod tests {
 
     #[test]
     fn every_embedded_file_has_a_type_and_the_page_is_among_them() {
-        assert!(ASSETS.contains_key("index.html"), "build the web client: service/web/README.md");
+        assert!(ASSETS.contains_key(PAGE), "build the web client: service/web/README.md");
         for (path, asset) in ASSETS.iter() {
             assert_ne!(asset.content_type, "application/octet-stream", "{path}: give it a line in `content_type`");
             assert!(!asset.bytes.is_empty(), "{path}");
@@ -179,26 +189,37 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_page_loads_is_embedded() {
-        let page = std::str::from_utf8(&ASSETS["index.html"].bytes).unwrap();
-        let mut loaded = page.split(['"', '\'']).filter_map(|text| text.strip_prefix("./")).peekable();
-        assert!(loaded.peek().is_some(), "the page loads nothing");
-        loaded.for_each(|path| assert!(ASSETS.contains_key(path), "{path}"));
-        assert!(!page.contains("style=") && !page.contains("<style"), "the policy forbids styles inside the page");
+    fn the_page_needs_no_other_file_and_its_policy_knows_what_is_in_it() {
+        let page = std::str::from_utf8(&ASSETS[PAGE].bytes).unwrap();
+        let tags: Vec<&str> = page.split('<').filter_map(|rest| rest.split_once('>')).map(|(tag, _)| tag).collect();
+        let of = |name: &str| tags.iter().filter(|tag| tag.split(' ').next() == Some(name)).count();
+        // What stands in the script as text is no tag, but begins like one.
+        assert_eq!((of("/script"), of("style"), of("/style"), of("link")), (1, 1, 1, 1), "and the link is the icon");
+        assert!(page.contains("<link rel=\"icon\" type=\"image/svg+xml\" href=\"./icon.svg\""));
+        assert!(ASSETS.contains_key("icon.svg"));
+        let policy = CONTENT_SECURITY_POLICY.to_str().unwrap();
+        let sources = policy.split(';').filter_map(|rule| rule.trim().split_once("-src 'sha256-"));
+        assert_eq!(sources.map(|(what, _)| what).collect::<Vec<_>>(), ["script", "style"], "{policy}");
     }
 
     #[test]
-    fn the_page_is_asked_about_and_the_rest_kept_for_ever() {
+    fn what_is_allowed_is_named_by_its_hash_and_what_is_not_there_is_not_allowed() {
+        // As `openssl dgst -sha256 -binary | base64` tells it.
+        let expected = "'sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0='";
+        assert_eq!(source("<p><b>abc</b>", "<b>", "</b>"), expected);
+        assert_eq!((source("<b>abc", "<b>", "</b>"), source("", "<b>", "</b>")), ("'none'".into(), "'none'".into()));
+    }
+
+    #[test]
+    fn the_browser_asks_about_every_file() {
         for (path, asset) in ASSETS.iter() {
-            let response = asset.answer(&HeaderMap::new());
-            let expected = if path.starts_with("assets/") { FOREVER } else { ASK };
-            assert_eq!(header(&response, header::CACHE_CONTROL), expected, "{path}");
+            assert_eq!(header(&asset.answer(&HeaderMap::new()), header::CACHE_CONTROL), "no-cache", "{path}");
         }
     }
 
     #[test]
     fn a_known_file_is_not_sent_again() {
-        let page = &ASSETS["index.html"];
+        let page = &ASSETS[PAGE];
         for accept in ["", "gzip, br"] {
             let first = page.answer(&request(&[(header::ACCEPT_ENCODING, accept)]));
             let tag = first.headers()[header::ETAG].clone();
@@ -207,14 +228,14 @@ mod tests {
                 again.insert(header::IF_NONE_MATCH, tag);
                 let response = page.answer(&again);
                 assert_eq!(response.status(), status, "{accept}");
-                assert_eq!(header(&response, header::CONTENT_SECURITY_POLICY), CONTENT_SECURITY_POLICY);
+                assert_eq!(response.headers()[header::CONTENT_SECURITY_POLICY], *CONTENT_SECURITY_POLICY);
             }
         }
     }
 
     #[test]
     fn gzip_is_sent_to_whom_takes_it_under_a_tag_of_its_own() {
-        let page = &ASSETS["index.html"];
+        let page = &ASSETS[PAGE];
         let rows = [("gzip", true), ("br, GZIP;q=0.5", true), ("br", false), ("gzip;q=0", false), ("", false)];
         for (accept, expected) in rows {
             let response = page.answer(&request(&[(header::ACCEPT_ENCODING, accept)]));

@@ -20,7 +20,7 @@ use crate::drain::Health;
 pub fn router(services: Arc<Services>) -> Router {
     Router::new()
         .route("/", get(assets::page))
-        .route("/assets/{name}", get(assets::hashed))
+        .route("/icon.svg", get(assets::icon))
         .route("/licenses.md", get(assets::licenses))
         .route("/ws", any(upgrade::ws))
         .route("/health", get(health))
