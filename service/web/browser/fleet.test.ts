@@ -1,5 +1,6 @@
 /** Pages on different instances, over a Redis of their own; and what happens to them when instances and logs are lost. */
 import { describe, expect, it } from "vitest";
+import { API_KEY, Backend } from "./rig/backend.ts";
 import { stage } from "./rig/scene.ts";
 import { DEADLINE } from "./rig/visitor.ts";
 
@@ -93,20 +94,23 @@ describe("a page whose instance is killed", () => {
   });
 });
 
-describe("an instance that drains", () => {
-  it("hands its pages over before it ends, and they notice nothing but the name", async () => {
-    const { first, second } = await scene.pair();
-    const door = await scene.balancer(first);
-    const [alice, bob] = [await scene.visitor(door.url, "alice"), await scene.visitor(second.url, "bob")];
-    const notes = alice.page.locator(".note[data-kind=lost]");
-    door.upstreams = [second];
-    let stop = false;
+describe("an instance behind the balancer", () => {
+  it("hands its pages over before it ends when it drains, and they notice nothing but the name", async () => {
+    const { first, second } = await scene.pair("--affinity-cookie=parley-route", `--api-key=${API_KEY}`);
+    const door = await scene.door(first, second);
+    // 200 sessions a second are asked to move, in the order in which they came: some seconds pass before it is Alice's turn.
+    await first.fill(500);
+    // All messages fit on Alice's screen.
+    const [alice, bob] = [await scene.regular(door, "server-1", "alice", { height: 4_000 }), await scene.visitor(second.url, "bob")];
+    const backend = new Backend(second.url);
+    const said = await alice.watch();
     const expected: string[] = [];
+    let stop = false;
     const talking = (async () => {
       for (let n = 1; !stop; n++) {
-        await bob.say(`${n}`);
+        await backend.say("general", "carol", `${n}`);
         expected.push(`${n}`);
-        await bob.page.locator(".line-text").getByText(`${n}`, { exact: true }).waitFor();
+        await expect.poll(() => alice.frames.some((text) => text.includes(`"msg":"${n}"`)), { timeout: DEADLINE, interval: 50 }).toBe(true);
       }
     })();
     const ended = first.terminate();
@@ -114,12 +118,32 @@ describe("an instance that drains", () => {
     await ended;
     stop = true;
     await talking;
-    await expect.poll(async () => (await alice.texts()).at(-1), until).toBe(expected.at(-1));
-    expect(await notes.count()).toBe(0);
     await alice.say("still here");
+    await alice.sees(...expected, "still here");
     await bob.page.locator(".line-text").getByText("still here").waitFor();
-    const texts = await alice.texts();
-    expect(texts.slice(-3)).toEqual([...expected.slice(-2), "still here"]);
+    const asked = alice.frames.findIndex((text) => text.includes('"type":"reconnect"'));
+    const moved = alice.frames.findLastIndex((text) => text.includes('"type":"welcome"'));
+    const meanwhile = alice.frames.slice(asked, moved).filter((text) => text.includes('"type":"message"')).length;
+    expect(meanwhile, "the test says something of a hand-over only if much was written during it").toBeGreaterThanOrEqual(10);
+    const { badges, notes, dropped } = await said();
+    expect(badges).toEqual(["server-1 connected", "server-1 moving", "server-2 connected"]);
+    expect(notes.filter((note) => !note.startsWith("Connected to server-2."))).toEqual([]);
+    // The balancer would not have led her back by it, but others would.
+    expect(dropped).toEqual(["parley-route"]);
+  });
+
+  it("is left behind when it is killed, though the cookie of its pages leads to it", async () => {
+    const { first, second } = await scene.pair("--affinity-cookie=parley-route");
+    const door = await scene.door(first, second);
+    const [alice, bob] = [await scene.regular(door, "server-1", "alice"), await scene.visitor(second.url, "bob")];
+    await alice.say("before");
+    await bob.sees("before");
+    await first.kill();
+    await alice.say("meanwhile");
+    await alice.isOn("server-2");
+    await bob.say("after");
+    await alice.sees("before", "meanwhile", "after");
+    await bob.sees("before", "meanwhile", "after");
   });
 });
 

@@ -1,7 +1,9 @@
 /** The programs that a test needs beside the browser: instances of Parley and a Redis of its own, all on free ports. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
+import { get } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -40,6 +42,40 @@ export class Parley {
     return new Parley(serverId, url, child);
   }
 
+  /** Takes in so many sessions that do nothing, and leave when they are asked to move. */
+  async fill(count: number): Promise<void> {
+    for (let done = 0; done < count; done += 50) {
+      await Promise.all(Array.from({ length: Math.min(50, count - done) }, (_, n) => this.#idle(`idle-${done + n}`)));
+    }
+  }
+
+  #idle(user: string): Promise<void> {
+    const headers = {
+      connection: "upgrade",
+      upgrade: "websocket",
+      "sec-websocket-version": "13",
+      "sec-websocket-key": randomBytes(16).toString("base64"),
+    };
+    return new Promise((resolve, reject) => {
+      const asked = get(`${this.url}ws?user=${user}`, { headers, agent: false });
+      asked.once("error", reject);
+      asked.once("response", ({ statusCode }) => reject(new Error(`${this.url}ws answered ${String(statusCode)}`)));
+      asked.once("upgrade", (_, socket, head) => {
+        let seen = head.toString("latin1");
+        const look = () => {
+          if (seen.includes('"welcome"')) resolve();
+          if (seen.includes('"reconnect"')) socket.destroy();
+        };
+        socket.on("error", () => socket.destroy());
+        socket.on("data", (bytes: Buffer) => {
+          seen += bytes.toString("latin1");
+          look();
+        });
+        look();
+      });
+    });
+  }
+
   /** Ends it as a crash would. */
   async kill(): Promise<void> {
     await ended(this.#child, "SIGKILL");
@@ -48,6 +84,41 @@ export class Parley {
   /** Asks it to drain and to end. */
   terminate(): Promise<void> {
     return ended(this.#child, "SIGTERM");
+  }
+}
+
+/** `parley balance` in front of instances, which brings a client back to where it was. */
+export class Door {
+  /** Instances must be given the same name for it. */
+  static readonly cookie = "parley-route";
+  readonly url: string;
+  readonly #child: ChildProcess;
+
+  private constructor(url: string, child: ChildProcess) {
+    this.url = url;
+    this.#child = child;
+  }
+
+  static async start(...upstreams: Parley[]): Promise<Door> {
+    const flags = ["--listen=127.0.0.1:0", "--policy=cookie", `--affinity-cookie=${Door.cookie}`];
+    const args = ["balance", ...flags, ...upstreams.map(({ port }) => `--upstream=127.0.0.1:${port}`)];
+    const child = spawn(binary(), args, { stdio: ["ignore", "ignore", "pipe"] });
+    return new Door(await firstLine(child, child.stderr, (line) => /"url":"(http[^"]+)"/u.exec(line)?.[1]), child);
+  }
+
+  /** The cookie that leads to an instance. New clients are led to each in turn, so it is found by asking. */
+  async routeTo(serverId: string): Promise<string> {
+    for (const deadline = Date.now() + START; Date.now() < deadline; ) {
+      const response = await fetch(`${this.url}instance`);
+      const { server_id } = (await response.json()) as { server_id?: string };
+      const cookie = response.headers.getSetCookie().find((line) => line.startsWith(`${Door.cookie}=`));
+      if (server_id === serverId && cookie !== undefined) return cookie.slice(Door.cookie.length + 1).split(";")[0] ?? "";
+    }
+    throw new Error(`nobody is led to ${serverId}`);
+  }
+
+  stop(): Promise<void> {
+    return ended(this.#child, "SIGKILL");
   }
 }
 

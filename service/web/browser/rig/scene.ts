@@ -2,7 +2,7 @@
 import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import { Balancer, type Upstream } from "./balancer.ts";
-import { Parley, Redis } from "./processes.ts";
+import { Door, Parley, Redis } from "./processes.ts";
 import { type Look, openBrowser, Visitor } from "./visitor.ts";
 
 export class Scene {
@@ -28,6 +28,13 @@ export class Scene {
     return balancer;
   }
 
+  /** `parley balance`, by cookie. */
+  async door(...upstreams: Parley[]): Promise<Door> {
+    const door = await Door.start(...upstreams);
+    this.#endings.push(() => door.stop());
+    return door;
+  }
+
   /** Two instances that share a Redis. */
   async pair(...flags: string[]): Promise<{ redis: Redis; first: Parley; second: Parley }> {
     const redis = await this.redis();
@@ -39,6 +46,16 @@ export class Scene {
   async visitor(url: string, name: string, look?: Look): Promise<Visitor> {
     const visitor = await this.guest(url, name, look);
     await visitor.signIn();
+    return visitor;
+  }
+
+  /** Somebody who comes through a door and has been on this instance before. */
+  async regular(door: Door, serverId: string, name: string, look?: Look): Promise<Visitor> {
+    const visitor = await this.guest(door.url, name, look);
+    await visitor.keep(Door.cookie, await door.routeTo(serverId));
+    await visitor.page.reload();
+    await visitor.signIn();
+    await visitor.isOn(serverId);
     return visitor;
   }
 

@@ -26,11 +26,14 @@ export class Visitor {
   readonly #context: BrowserContext;
   /** What the page complained about: uncaught errors, refused by a policy, and the like. */
   readonly complaints: string[] = [];
+  /** Every frame that its sockets have received. */
+  readonly frames: string[] = [];
 
   private constructor(name: string, page: Page, context: BrowserContext) {
     this.name = name;
     this.page = page;
     this.#context = context;
+    page.on("websocket", (socket) => socket.on("framereceived", ({ payload }) => this.frames.push(String(payload))));
     page.on("pageerror", (error) => this.complaints.push(`${name}: ${error.message}`));
     page.on("console", (message) => {
       // That a socket could not be opened is what some tests are about.
@@ -108,6 +111,29 @@ export class Visitor {
   async badge(): Promise<string> {
     const parts = await this.page.locator(".badge-server, .badge-text").allTextContents();
     return parts.join(" ");
+  }
+
+  /** Gives the browser a cookie. */
+  async keep(name: string, value: string): Promise<void> {
+    await this.#context.addCookies([{ name, value, url: this.page.url() }]);
+  }
+
+  /** Begins to watch; gives what the badge and the note have said from then on, however short, and which cookies were dropped. */
+  async watch(): Promise<() => Promise<{ badges: string[]; notes: string[]; dropped: string[] }>> {
+    const said = await this.page.evaluateHandle(() => {
+      const said = { badges: [] as string[], notes: [] as string[], dropped: [] as string[] };
+      const look = () => {
+        const text = (selector: string) => [...document.querySelectorAll(selector)].map(({ textContent }) => textContent).join(" ");
+        const [badge, note] = [text(".badge-server, .badge-text"), text(".note")];
+        if (said.badges.at(-1) !== badge) said.badges.push(badge);
+        if (note !== "" && said.notes.at(-1) !== note) said.notes.push(note);
+      };
+      look();
+      new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true });
+      cookieStore.addEventListener("change", ({ deleted }) => said.dropped.push(...deleted.map(({ name }) => name ?? "")));
+      return said;
+    });
+    return () => said.jsonValue();
   }
 
   /** Waits for the note over the messages. */
