@@ -317,7 +317,7 @@ describe("a phone", () => {
     const bob = await scene.visitor(parley.url, "bob");
     const alice = await scene.visitor(parley.url, "alice", { width: 390, height: 780, mobile: true });
     await bob.say("can you read this on your phone, or is it too long for the little screen that it has?");
-    await alice.page.getByText("can you read this").waitFor();
+    await alice.page.locator(".line-text").getByText("can you read this").waitFor();
     expect(await alice.page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
     await alice.page.getByRole("button", { name: "Conversations" }).tap();
     await alice.goTo("plans");
