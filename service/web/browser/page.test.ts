@@ -259,6 +259,23 @@ describe("the messages", () => {
     await expect.poll(left, until).toBeLessThan(2);
   });
 
+  it("are opened at the first new one, where there are many", async () => {
+    const parley = await scene.parley("server-1", "--messages-per-second=0");
+    const [alice, bob] = [await scene.visitor(parley.url, "alice"), await scene.visitor(parley.url, "bob")];
+    for (let n = 1; n <= 10; n++) await bob.say(`old ${n}${" and more".repeat((n * 7) % 40)}`);
+    await alice.page.getByText(/^old 10/u).waitFor();
+    await alice.goTo("plans");
+    await alice.page.getByRole("heading", { name: "plans", level: 1 }).waitFor();
+    for (let n = 1; n <= 30; n++) await bob.say(`new ${n}${" and more".repeat((n * 7) % 40)}`);
+    await alice.page.getByRole("button", { name: /general.*30 unread/u }).click();
+    const mark = alice.page.locator(".news");
+    await mark.waitFor();
+    const below = () =>
+      mark.evaluate((line) => line.getBoundingClientRect().top - (line.closest(".scroller") as Element).getBoundingClientRect().top);
+    await expect.poll(below, until).toBeGreaterThan(0);
+    await expect.poll(below, until).toBeLessThan(200);
+  });
+
   it("that came while one was elsewhere are counted, and marked where they begin", async () => {
     const parley = await scene.parley("server-1");
     const [alice, bob] = [await scene.visitor(parley.url, "alice"), await scene.visitor(parley.url, "bob")];
