@@ -14,6 +14,18 @@ const until = { timeout: DEADLINE, interval: 20 };
 const focus = (page: Page) =>
   page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.textContent);
 
+/** Fills the room over a socket of the page: a text of its own for each message, some longer than others. */
+const fill = (page: Page) =>
+  page.evaluate(async () => {
+    const socket = new WebSocket(`${location.origin.replace("http", "ws")}/ws?user=carol&room=general`);
+    await new Promise((resolve) => (socket.onmessage = (event) => String(event.data).includes("joined") && resolve(null)));
+    for (let n = 1; n <= 400; n++) {
+      const msg = `message ${n}${" and more".repeat((n * 7) % 40)}`;
+      socket.send(JSON.stringify({ type: "chat", room: "general", msg, id: n }));
+    }
+    await new Promise((resolve) => (socket.onmessage = (event) => String(event.data).includes('"id":400,') && resolve(null)));
+  });
+
 describe("what somebody writes", () => {
   it("stays text, whatever it is", async () => {
     const parley = await scene.parley("server-1", "--messages-per-second=0");
@@ -170,16 +182,7 @@ describe("the messages", () => {
   it("before those that are there come as one scrolls up, and nothing jumps", async () => {
     const parley = await scene.parley("server-1", "--messages-per-second=0");
     const bob = await scene.visitor(parley.url, "bob");
-    // A text of its own for each, some longer than others.
-    await bob.page.evaluate(async () => {
-      const socket = new WebSocket(`${location.origin.replace("http", "ws")}/ws?user=carol&room=general`);
-      await new Promise((resolve) => (socket.onmessage = (event) => String(event.data).includes("joined") && resolve(null)));
-      for (let n = 1; n <= 400; n++) {
-        const msg = `message ${n}${" and more".repeat((n * 7) % 40)}`;
-        socket.send(JSON.stringify({ type: "chat", room: "general", msg, id: n }));
-      }
-      await new Promise((resolve) => (socket.onmessage = (event) => String(event.data).includes('"id":400,') && resolve(null)));
-    });
+    await fill(bob.page);
     const alice = await scene.visitor(parley.url, "alice");
     await alice.page.getByText(/^message 400/u).waitFor();
     const scroller = alice.page.getByRole("region", { name: "Messages" });
@@ -214,6 +217,31 @@ describe("the messages", () => {
     await alice.page.getByText("news", { exact: true }).waitFor();
   });
 
+  it("stay before the eyes of one who waits at the very beginning for those before", async () => {
+    const parley = await scene.parley("server-1", "--messages-per-second=0");
+    await fill((await scene.visitor(parley.url, "bob")).page);
+    const alice = await scene.visitor(parley.url, "alice");
+    await alice.page.getByText(/^message 400/u).waitFor();
+    const scroller = alice.page.getByRole("region", { name: "Messages" });
+    await scroller.focus();
+    await alice.page.keyboard.press("Home");
+    const height = () => scroller.evaluate((list) => list.scrollHeight);
+    // The first 60 are less than half of that.
+    await expect.poll(height, until).toBeGreaterThan(10_000);
+    // Until nothing is measured or loaded any more.
+    let last = -1;
+    await expect
+      .poll(async () => {
+        const [now, was] = [await height(), last];
+        last = now;
+        return now === was;
+      }, { ...until, interval: 300 })
+      .toBe(true);
+    const top = await alice.page.getByText(/^message 341/u).evaluate((line) => line.getBoundingClientRect().top);
+    expect(top).toBeGreaterThan(0);
+    expect(top).toBeLessThan(400);
+  });
+
   it("keep the end in view while they come, while one writes much, and while somebody types", async () => {
     const parley = await scene.parley("server-1", "--messages-per-second=0");
     const [alice, bob] = [await scene.visitor(parley.url, "alice"), await scene.visitor(parley.url, "bob")];
@@ -229,6 +257,23 @@ describe("the messages", () => {
     await alice.composer.fill("1\n2\n3\n4\n5\n6");
     await expect.poll(() => alice.page.locator(".list").evaluate((list) => list.clientHeight), until).toBeLessThan(height);
     await expect.poll(left, until).toBeLessThan(2);
+  });
+
+  it("are opened at the first new one, where there are many", async () => {
+    const parley = await scene.parley("server-1", "--messages-per-second=0");
+    const [alice, bob] = [await scene.visitor(parley.url, "alice"), await scene.visitor(parley.url, "bob")];
+    for (let n = 1; n <= 10; n++) await bob.say(`old ${n}${" and more".repeat((n * 7) % 40)}`);
+    await alice.page.getByText(/^old 10/u).waitFor();
+    await alice.goTo("plans");
+    await alice.page.getByRole("heading", { name: "plans", level: 1 }).waitFor();
+    for (let n = 1; n <= 30; n++) await bob.say(`new ${n}${" and more".repeat((n * 7) % 40)}`);
+    await alice.page.getByRole("button", { name: /general.*30 unread/u }).click();
+    const mark = alice.page.locator(".news");
+    await mark.waitFor();
+    const below = () =>
+      mark.evaluate((line) => line.getBoundingClientRect().top - (line.closest(".scroller") as Element).getBoundingClientRect().top);
+    await expect.poll(below, until).toBeGreaterThan(0);
+    await expect.poll(below, until).toBeLessThan(200);
   });
 
   it("that came while one was elsewhere are counted, and marked where they begin", async () => {

@@ -37,8 +37,10 @@ export interface ChatOptions {
   readonly schedule?: (run: () => void) => void;
 }
 
-/** How many messages come with a room, and with every step back in time. */
+/** How many messages come with a room. */
 export const PAGE = 60;
+/** A step back in time brings twice as many as are there, and so many at most: few steps for one who goes far. */
+const MOST_OLDER = 480;
 /** Direct messages that come at the beginning, of all people together. */
 const INBOX_PAGE = 300;
 /** How often to ask again who is there, in milliseconds: what is told in between are hints. */
@@ -191,7 +193,9 @@ export class Chat {
     const first = room.entries.find((entry) => entry.kind === "message");
     const epoch = room.position?.epoch;
     const before = first?.offset ?? (room.position?.offset ?? 0) + 1;
-    const page = await this.#connection.history(room.id, { before, limit: PAGE * 2 });
+    const most = Math.min(MOST_OLDER, this.#state.welcome?.limits.replay_messages ?? PAGE);
+    const limit = Math.min(Math.max(2 * room.entries.length, PAGE), most);
+    const page = await this.#connection.history(room.id, { before, limit });
     // Another epoch has other messages under the same offsets: the mark of the gap says what there is to say.
     const same = page.epoch === (this.#conversation(room.id)?.position?.epoch ?? epoch);
     this.#act(room.id, { type: "page", messages: same ? page.messages : [], more: same && page.more });

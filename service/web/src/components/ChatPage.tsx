@@ -92,7 +92,13 @@ export function ChatPage({ chat, state, welcome, drafts, onSignOut, onSignIn }: 
         <ConnectionNote note={note} status={status} onSignIn={onSignIn} />
       </main>
       {people !== undefined && (
-        <PresenceList users={people.users} count={people.count} me={welcome.user} onWrite={(user) => show(`@${user}`)} />
+        <PresenceList
+          users={people.users}
+          count={people.count}
+          me={welcome.user}
+          outside={room?.phase === "left" || room?.phase === "refused"}
+          onWrite={(user) => show(`@${user}`)}
+        />
       )}
       {drawer !== "none" && <button className="veil" type="button" aria-label="Close" onClick={() => setDrawer("none")} />}
     </div>

@@ -1,4 +1,5 @@
 /** The open conversation: its head, its messages, who types, and the field to write in. */
+import { useCallback } from "react";
 import type { Chat } from "../chat.ts";
 import type { Status } from "../events.ts";
 import { sentence } from "../names.ts";
@@ -28,6 +29,10 @@ export function Conversation(props: ConversationProps) {
   const direct = room.id.startsWith("@");
   const name = direct ? room.id.slice(1) : room.id;
   const lost = room.phase === "left" || room.phase === "refused";
+  // The same ones every time, or every line would be drawn anew whenever anything happens.
+  const onOlder = useCallback(() => void chat.loadOlder(room.id), [chat, room.id]);
+  const onRetry = useCallback((key: string) => chat.retry(key), [chat]);
+  const onDiscard = useCallback((key: string) => chat.discard(room.id, key), [chat, room.id]);
   return (
     <section className="conversation" aria-label={direct ? `Direct messages with ${name}` : `Room ${name}`}>
       <header className="head">
@@ -56,9 +61,9 @@ export function Conversation(props: ConversationProps) {
       <MessageList
         room={room}
         me={welcome.user}
-        onOlder={() => void chat.loadOlder(room.id)}
-        onRetry={(key) => chat.retry(key)}
-        onDiscard={(key) => chat.discard(room.id, key)}
+        onOlder={onOlder}
+        onRetry={onRetry}
+        onDiscard={onDiscard}
       />
       {lost ? (
         <div className="lost">

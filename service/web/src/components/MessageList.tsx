@@ -37,6 +37,11 @@ export function MessageList({ room, me, onOlder, onRetry, onDiscard }: MessageLi
   // Known only once it was drawn: the drawing itself is what must have been told of the shift.
   // oxlint-disable-next-line react/set-state-in-effect
   useLayoutEffect(() => setShownFirst(first), [first]);
+  // The list has moved itself by now, but believes it only of an event. What is measured before that would be reckoned from
+  // where it was: whoever waits at the very beginning would be torn to the new one.
+  useLayoutEffect(() => {
+    if (shift) queueMicrotask(() => scroller.current?.dispatchEvent(new Event("scroll")));
+  }, [shift]);
 
   /** Whether it scrolls, be it by itself. */
   const moving = useRef(false);
@@ -77,7 +82,8 @@ export function MessageList({ room, me, onOlder, onRetry, onDiscard }: MessageLi
 
   const offsetBefore = useRef(0);
   const older = useCallback(() => {
-    if (more && scroller.current !== null && scroller.current.scrollTop < AHEAD) onOlder();
+    // Not by the scroller's own offset, which would make the browser lay everything out to tell it.
+    if (more && list.current !== null && list.current.scrollOffset < AHEAD) onOlder();
   }, [more, onOlder]);
   const scrolled = (offset: number) => {
     const handle = list.current;

@@ -78,7 +78,7 @@ function Line({ row, me, together, confirmed, onRetry, onDiscard }: LineProps) {
         ) : (
           <div className="line-head">
             <span className="line-from">{row.from}</span>
-            <time className="line-time" dateTime={iso(row.at)} title={new Date(row.at).toLocaleString()}>
+            <time className="line-time" dateTime={iso(row.at)} title={momentFormat.format(row.at)}>
               {clock(row.at)}
             </time>
           </div>
@@ -119,6 +119,7 @@ function Delivery({ row, confirmed }: { row: MessageEntry | Pending; confirmed: 
 
 const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const dayFormat = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+const momentFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
 const clock = (at: number) => clockFormat.format(at);
 const iso = (at: number) => new Date(at).toISOString();

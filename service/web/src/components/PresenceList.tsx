@@ -6,13 +6,15 @@ interface PresenceListProps {
   /** May be more than there are names. */
   readonly count: number;
   readonly me: string;
+  /** Whether one was put out, or never let in: then nobody asks who is here. */
+  readonly outside: boolean;
   readonly onWrite: (user: string) => void;
 }
 
 /** More than these are only counted: nobody reads them, and a page should not draw them. */
 const MOST_SHOWN = 200;
 
-export function PresenceList({ users, count, me, onWrite }: PresenceListProps) {
+export function PresenceList({ users, count, me, outside, onWrite }: PresenceListProps) {
   const sorted = users.toSorted((a, b) => Number(b === me) - Number(a === me) || a.localeCompare(b));
   const shown = sorted.slice(0, MOST_SHOWN);
   return (
@@ -38,6 +40,7 @@ export function PresenceList({ users, count, me, onWrite }: PresenceListProps) {
           </li>
         ))}
       </ul>
+      {outside && <p className="people-more">Join again to see who is here.</p>}
       {count > shown.length && <p className="people-more">and {count - shown.length} more</p>}
     </aside>
   );
