@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 binaries=${PARLEY_BINARIES:-}
 if [[ ! $binaries ]]; then
     say "building static binaries"
-    RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target "$target" \
+    cargo build --config .cargo/static.toml --release --locked \
         --package parley-service --bin parley --package parley-operator --bin parley-operator
     binaries=$(cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/$target/release
 fi
