@@ -17,7 +17,7 @@ if [[ ! $binaries && $(uname -s) == Linux ]]; then
     need_tools cargo
     say "building static binaries"
     target=$(rustc -vV | sed -n 's/^host: //p')
-    RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target "$target" \
+    cargo build --config .cargo/static.toml --release --locked \
         --package parley-service --bin parley --package parley-operator --bin parley-operator
     binaries=$(cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/$target/release
 fi

@@ -7,6 +7,7 @@ mod answer;
 mod forward;
 mod gate;
 mod headers;
+mod kept;
 mod payload;
 mod pool;
 mod probe;
@@ -65,15 +66,16 @@ impl Balancer {
         let address = config.listen;
         let bound = TcpListener::bind(address).await;
         let listener = bound.map_err(|source| BalanceError::Bind { address, source })?;
+        let clock = SystemClock::start();
         let gate = Gate {
             policy: config.policy,
             cookie: config.affinity_cookie.clone(),
             max_connections: config.max_connections,
-            upstreams: Upstreams::new(config.policy, &config.upstreams),
+            upstreams: Upstreams::new(config.policy, &config.upstreams, Arc::clone(&clock)),
             seats: Arc::new(Semaphore::new(config.max_connections)),
             spare: Arc::new(Semaphore::new(SPARE_SEATS)),
             counts: Counts::default(),
-            clock: SystemClock::start(),
+            clock,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -100,12 +102,12 @@ impl Balancer {
             gate.tasks.spawn(probe::follow(Arc::clone(&gate.upstreams), index, gate.stop.clone()));
         }
         ready();
-        let accepting = accept::serve(listener, Arc::clone(&gate));
-        tokio::select! {
-            () = accepting => {}
-            () = stop.cancelled() => {}
-        }
+        // A task, which workers run: what awaits this function may be on a thread beside them, and each connection would have
+        // to be handed from there to them.
+        gate.tasks.spawn(accept::serve(listener, Arc::clone(&gate)));
+        stop.cancelled().await;
         gate.stop.cancel();
+        gate.upstreams.keep_none();
         gate.tasks.close();
         tracing::info!(tasks = gate.tasks.len(), window_s = drain.as_secs(), "no new connections; the others may end");
         if tokio::time::timeout(drain, gate.tasks.wait()).await.is_err() {
@@ -120,7 +122,7 @@ impl Balancer {
 
 /// Whether an instance takes new connections.
 pub async fn is_ok(address: SocketAddr) -> bool {
-    let upstreams = Upstreams::new(BalancePolicy::RoundRobin, &[address.to_string()]);
+    let upstreams = Upstreams::new(BalancePolicy::RoundRobin, &[address.to_string()], SystemClock::start());
     probe::look(&upstreams, 0).await;
     upstreams.members().iter().all(|member| member.health == Health::Ok)
 }

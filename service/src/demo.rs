@@ -23,9 +23,11 @@ pub enum DemoError {
     PortTaken(u16),
     /// There is nothing to share rooms with.
     #[error(
-        "no redis-server or valkey-server is on the PATH: install one (Debian and Ubuntu: apt-get install redis-server; \
-         Fedora: dnf install valkey; macOS: brew install redis), or give --redis-url, or see the first half of the story \
-         with --isolated"
+        "no redis-server or valkey-server is on the PATH. Install one:\n  \
+         Debian, Ubuntu   apt-get install redis-server\n  \
+         Fedora           dnf install valkey\n  \
+         macOS            brew install redis\n\
+         or name yours with --redis-url, or see the first half of the story, which needs none, with --isolated"
     )]
     NoRedis,
     /// A process ended, or did not get ready in time.

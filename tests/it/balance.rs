@@ -3,4 +3,5 @@
 mod bounds;
 mod choice;
 mod fake;
+mod kept;
 mod passage;

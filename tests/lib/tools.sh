@@ -53,6 +53,26 @@ need_cargo_deny() {
         not_run "cargo-deny could not be installed"
 }
 
+# Sets `compose` to the command. Its sources are built as they are, with the versions that they name; what that leaves
+# behind is half a gigabyte and goes again. Debian's docker-compose is the first, of Python, which is not kept any more.
+need_compose() {
+    local version=v5.0.1 source work=$tools/compose
+    compose=(docker compose)
+    "${compose[@]}" version >/dev/null 2>&1 && return
+    compose=("$tools/bin/docker-compose")
+    "${compose[@]}" version >/dev/null 2>&1 && return
+    [[ $all ]] || not_run "docker compose is missing: install its plugin, or --all builds it with Go"
+    have go || not_run "docker compose is missing, and so is Go to build it"
+    mkdir -p "$work" "$tools/bin"
+    # shellcheck disable=SC2064 # the folder of now is meant
+    trap "rm -rf '$work'" EXIT
+    export GOMODCACHE=$work/modules GOCACHE=$work/cache GOFLAGS=-modcacherw GOWORK=off
+    source=$GOMODCACHE/github.com/docker/compose/v5@$version
+    { go mod download "github.com/docker/compose/v5@$version" &&
+        go -C "$source" build -trimpath -ldflags "-X github.com/docker/compose/v5/internal.Version=$version" \
+            -o "$tools/bin/docker-compose" ./cmd; } || not_run "docker compose could not be built"
+}
+
 # What Debian has is too old for the build. The packages of the web client come by npm in any case.
 need_node() {
     is_node_new && return

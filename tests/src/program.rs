@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStderr};
+use tokio::process::{Child, ChildStderr, Command};
 
 use crate::process::{parley, signal};
 
@@ -59,7 +59,15 @@ pub async fn serve(more: &[&str]) -> Serving {
 /// # Panics
 /// It does not start.
 pub async fn listening(args: &[&str], vars: &[(&str, &str)]) -> Serving {
-    let mut child = parley(args, vars).spawn().expect("it starts");
+    serving(parley(args, vars)).await
+}
+
+/// The same for a command that becomes `parley`; its standard error must be piped.
+///
+/// # Panics
+/// It does not start.
+pub async fn serving(mut command: Command) -> Serving {
+    let mut child = command.spawn().expect("it starts");
     let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
     let listening = async {
         loop {

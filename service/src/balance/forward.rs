@@ -19,6 +19,7 @@ use super::affinity;
 use super::answer::Trouble;
 use super::gate::Gate;
 use super::headers;
+use super::kept::{Answered, Sender, Stay};
 use super::payload::{Payload, Progress};
 use super::pool::{Kind, Sighting, Tried};
 use super::relay::Relay;
@@ -44,8 +45,9 @@ struct Passage<'a> {
     kind: Kind,
     /// Its head as upstreams get it.
     head: Parts,
-    /// Its body until it was sent; what has none may be sent again.
-    body: Option<Incoming>,
+    /// Its body until it was sent.
+    body: Payload,
+    /// It has none, and changes nothing.
     repeatable: bool,
     /// The client's side of the WebSocket that it may become.
     client: Option<OnUpgrade>,
@@ -55,11 +57,15 @@ struct Passage<'a> {
 /// What became of one attempt.
 enum Attempt {
     /// This is the answer.
-    Answered(Response<Incoming>),
-    /// The upstream will not have it; its refusal, if it said one.
-    Refused(Option<Response<Incoming>>),
-    /// It was sent and failed: nobody knows what the upstream did with it.
-    Lost(Trouble),
+    Answered(Answered),
+    /// This is the answer, and another upstream may have a better one.
+    Refused(Answered),
+    /// The connection had ended before anything was sent.
+    Unsent,
+    /// It ended later: nobody knows what the upstream did with the request.
+    Broke,
+    /// There is still no answer.
+    Late,
 }
 
 /// Answers a request.
@@ -96,8 +102,8 @@ impl<'a> Passage<'a> {
         let route = affinity::route(request.headers(), cookie).filter(|_| gate.policy == BalancePolicy::Cookie);
         let route = route.map(str::to_owned);
         let (mut head, body) = request.into_parts();
-        let body = Some(body).filter(|body| !body.is_end_stream());
-        let repeatable = body.is_none() && head.method.is_safe();
+        let repeatable = body.is_end_stream() && head.method.is_safe();
+        let body = Payload::passing(body, progress, None);
         // A client that takes us for a forward proxy names the host in the target.
         if let Some(host) = head.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
             head.headers.insert(HOST, host);
@@ -118,85 +124,109 @@ impl<'a> Passage<'a> {
             let chosen = self.gate.upstreams.choose(self.kind, self.route.as_deref(), tried);
             let Some(lease) = chosen.filter(|_| !too_long.is_elapsed()) else { break };
             tried.add(lease.index());
-            let connected = tokio::select! {
-                biased;
-                connected = self.gate.upstreams.connect(lease.index()) => connected,
-                () = too_long.as_mut() => break,
-            };
-            let attempt = match connected {
-                Ok(stream) => self.ask(stream, &lease).await,
-                Err(ConnectError::Here(error)) => {
-                    tracing::error!(%error, "cannot connect to upstreams: is the limit of open files too low?");
-                    return Trouble::Exhausted.answer(&self.gate.counts);
-                }
-                Err(ConnectError::Upstream(error)) => {
-                    tracing::debug!(upstream = lease.address(), %error, "the upstream cannot be reached");
-                    lease.failed(Some(Sighting::Unreachable));
-                    Attempt::Refused(None)
+            let attempt = match self.ask_over_kept(&lease).await {
+                Some(attempt) => attempt,
+                None => {
+                    let connected = tokio::select! {
+                        biased;
+                        connected = self.gate.upstreams.connect(lease.index()) => connected,
+                        () = too_long.as_mut() => break,
+                    };
+                    match connected {
+                        Ok(stream) => self.ask_over_new(&lease, stream).await,
+                        Err(ConnectError::Here(error)) => {
+                            tracing::error!(%error, "cannot connect to upstreams: is the limit of open files too low?");
+                            return Trouble::Exhausted.answer(&self.gate.counts);
+                        }
+                        Err(ConnectError::Upstream(error)) => {
+                            tracing::debug!(upstream = lease.address(), %error, "the upstream cannot be reached");
+                            lease.saw(Sighting::Unreachable);
+                            Attempt::Unsent
+                        }
+                    }
                 }
             };
             match attempt {
-                Attempt::Answered(answer) => return self.pass_on(answer, lease),
-                Attempt::Lost(trouble) => {
-                    lease.failed(None);
-                    return trouble.answer(&self.gate.counts);
+                Attempt::Answered(answered) => return self.pass_on(answered, lease),
+                Attempt::Refused(answered) => {
+                    // It may have begun to drain since it was last asked.
+                    lease.look();
+                    refusal = Some((answered, lease));
                 }
-                Attempt::Refused(answer) => {
-                    self.gate.counts.retried.fetch_add(1, Ordering::Relaxed);
-                    refusal = answer.map(|answer| (answer, lease)).or(refusal);
+                Attempt::Unsent => lease.failed(),
+                Attempt::Broke if self.repeatable => lease.failed(),
+                Attempt::Broke => {
+                    lease.failed();
+                    return Trouble::UpstreamBroke.answer(&self.gate.counts);
+                }
+                Attempt::Late => {
+                    lease.failed();
+                    return Trouble::UpstreamTimeout.answer(&self.gate.counts);
                 }
             }
+            self.gate.counts.retried.fetch_add(1, Ordering::Relaxed);
         }
         match refusal {
-            Some((answer, lease)) => self.pass_on(answer, lease),
+            Some((answered, lease)) => self.pass_on(answered, lease),
             None => Trouble::NoUpstream.answer(&self.gate.counts),
         }
     }
 
-    /// Sends the request to one upstream and waits for the head of its answer.
-    async fn ask(&mut self, stream: TcpStream, lease: &Lease) -> Attempt {
-        let upstream = lease.address();
+    /// Over a connection that is there already; `None` if there is none that still stands.
+    async fn ask_over_kept(&mut self, lease: &Lease) -> Option<Attempt> {
+        while self.kind == Kind::Plain
+            && let Some(sender) = lease.kept()
+        {
+            match self.ask(lease, sender).await {
+                Attempt::Unsent => {}
+                // The upstream was about to close it: says nothing about the upstream.
+                Attempt::Broke if self.repeatable => {}
+                attempt => return Some(attempt),
+            }
+        }
+        None
+    }
+
+    async fn ask_over_new(&mut self, lease: &Lease, stream: TcpStream) -> Attempt {
         let mut http = http1::Builder::new();
-        let shaken = http.max_buf_size(HEAD_MAX_BYTES).handshake::<_, Payload>(TokioIo::new(stream)).await;
-        let Ok((mut sender, connection)) = shaken else { return Attempt::Refused(None) };
-        // It ends with the answer's last byte, or as soon as nobody waits for it any more.
+        let shaken = http.max_buf_size(HEAD_MAX_BYTES).handshake(TokioIo::new(stream)).await;
+        let Ok((sender, connection)) = shaken else { return Attempt::Unsent };
+        // It ends as soon as nobody waits for its answer, nor keeps it for another.
         self.gate.tasks.spawn(self.gate.cut.clone().run_until_cancelled_owned(connection.with_upgrades()));
-        let body = self.body.take().map_or(Payload::EMPTY, |from| Payload::Passing {
-            from,
-            progress: Arc::clone(self.progress),
-            lease: None,
-        });
+        self.ask(lease, sender).await
+    }
+
+    /// Sends the request and waits for the head of its answer.
+    async fn ask(&mut self, lease: &Lease, mut sender: Sender) -> Attempt {
+        let upstream = lease.address();
+        let body = std::mem::replace(&mut self.body, Payload::EMPTY);
         self.progress.note();
         let answered = tokio::select! {
             biased;
-            answered = sender.send_request(Request::from_parts(self.head.clone(), body)) => answered,
+            answered = sender.try_send_request(Request::from_parts(self.head.clone(), body)) => answered,
             () = self.progress.stalled(ANSWER_WAIT) => {
                 tracing::warn!(upstream, "the upstream did not answer in time");
-                return Attempt::Lost(Trouble::UpstreamTimeout);
+                return Attempt::Late;
             }
         };
         match answered {
             Ok(answer) => {
                 let refuses = self.kind == Kind::Upgrade && answer.status() == StatusCode::SERVICE_UNAVAILABLE;
                 if refuses && self.repeatable {
-                    // It may have begun to drain since it was last asked.
-                    lease.look();
-                    return Attempt::Refused(Some(answer));
+                    return Attempt::Refused((answer, sender));
                 }
-                Attempt::Answered(answer)
+                Attempt::Answered((answer, sender))
             }
-            Err(error) => {
-                tracing::debug!(upstream, %error, "the upstream did not answer");
-                if self.repeatable {
-                    lease.failed(None);
-                    return Attempt::Refused(None);
-                }
-                Attempt::Lost(Trouble::UpstreamBroke)
+            Err(mut failure) => {
+                tracing::debug!(upstream, error = %failure.error(), "the upstream did not answer");
+                let Some(unsent) = failure.take_message() else { return Attempt::Broke };
+                self.body = unsent.into_body();
+                Attempt::Unsent
             }
         }
     }
 
-    fn pass_on(self, mut answer: Response<Incoming>, lease: Lease) -> Response<Payload> {
+    fn pass_on(self, (mut answer, sender): Answered, lease: Lease) -> Response<Payload> {
         self.progress.note();
         // Nobody is to come back to where there was no place, nor need be told what they know.
         let stays = self.gate.policy == BalancePolicy::Cookie && answer.status() != StatusCode::SERVICE_UNAVAILABLE;
@@ -214,8 +244,7 @@ impl<'a> Passage<'a> {
             let (mut head, from) = answer.into_parts();
             headers::to_client(&mut head.headers, None);
             head.version = Version::HTTP_11;
-            let progress = Arc::clone(self.progress);
-            Response::from_parts(head, Payload::Passing { from, progress, lease: Some(lease) })
+            Response::from_parts(head, Payload::passing(from, self.progress, Some(Stay::new(lease, sender))))
         };
         if let Some(route) = route {
             affinity::set(passed.headers_mut(), &self.gate.cookie, &route);

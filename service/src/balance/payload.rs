@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::upstreams::Lease;
+use super::kept::Stay;
 use crate::clock::{Clock as _, Moment, SystemClock};
 
 /// When something last moved on one client's connection.
@@ -50,13 +50,24 @@ pub(super) enum Payload {
     Passing {
         from: Incoming,
         progress: Arc<Progress>,
-        /// The place at the upstream, for as long as its answer lasts.
-        lease: Option<Lease>,
+        /// Of an answer, until its end.
+        stay: Option<Stay>,
     },
 }
 
 impl Payload {
     pub(super) const EMPTY: Self = Self::Whole(None);
+
+    /// Passes on what comes `from` there, if anything does.
+    pub(super) fn passing(from: Incoming, progress: &Arc<Progress>, stay: Option<Stay>) -> Self {
+        if from.is_end_stream() {
+            if let Some(stay) = stay {
+                stay.over();
+            }
+            return Self::EMPTY;
+        }
+        Self::Passing { from, progress: Arc::clone(progress), stay }
+    }
 }
 
 impl Body for Payload {
@@ -66,11 +77,14 @@ impl Body for Payload {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Passing { from, progress, lease } => {
-                let frame = ready!(Pin::new(from).poll_frame(cx));
+            Self::Passing { from, progress, stay } => {
+                let frame = ready!(Pin::new(&mut *from).poll_frame(cx));
                 progress.note();
-                if frame.is_none() {
-                    drop(lease.take());
+                // Nobody asks for more once the announced length was passed on.
+                if (frame.is_none() || from.is_end_stream())
+                    && let Some(stay) = stay.take()
+                {
+                    stay.over();
                 }
                 Poll::Ready(frame)
             }

@@ -1,5 +1,5 @@
-//! Looks after one upstream: asks its `/health` once a second, and at once when somebody had trouble with it. What
-//! follows from the answer is the pool's business.
+//! Looks after one upstream: asks its `/health` once a second, and at once when somebody had trouble with it; closes what has
+//! waited too long. What follows from the answer is the pool's business.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,7 @@ pub(super) async fn follow(upstreams: Arc<Upstreams>, index: usize, stop: Cancel
     let looking = async {
         loop {
             look(&upstreams, index).await;
+            upstreams.sweep(index);
             tokio::time::sleep(AT_MOST_EVERY).await;
             // Either is a reason to look again.
             let _ = tokio::time::timeout(EVERY.saturating_sub(AT_MOST_EVERY), upstreams.trouble(index)).await;

@@ -11,7 +11,9 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::kept::{Kept, Sender};
 use super::pool::{Health, Kind, Member, Pool, Sighting, Tried};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::BalancePolicy;
 
 /// Time for one connection to be made, the name's resolution included.
@@ -28,6 +30,7 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Upstreams {
     pool: Mutex<Pool>,
     places: Vec<Place>,
+    clock: Arc<SystemClock>,
 }
 
 /// Where one upstream is.
@@ -39,6 +42,7 @@ struct Place {
     known: Mutex<Vec<SocketAddr>>,
     /// Something went wrong: look at once.
     look: Notify,
+    kept: Mutex<Kept>,
 }
 
 /// Why there is no connection.
@@ -61,16 +65,17 @@ pub(super) struct Lease {
 }
 
 impl Upstreams {
-    pub(super) fn new(policy: BalancePolicy, addresses: &[String]) -> Arc<Self> {
+    pub(super) fn new(policy: BalancePolicy, addresses: &[String], clock: Arc<SystemClock>) -> Arc<Self> {
         let pool = Pool::new(policy, addresses);
         let place = |member: &Member| Place {
             address: member.address.clone(),
             route: member.route.clone(),
             known: Mutex::new(member.address.parse().into_iter().collect()),
             look: Notify::new(),
+            kept: Mutex::default(),
         };
         let places = pool.members().iter().map(place).collect();
-        Arc::new(Self { pool: Mutex::new(pool), places })
+        Arc::new(Self { pool: Mutex::new(pool), places, clock })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -105,6 +110,18 @@ impl Upstreams {
     /// Ends when somebody had trouble with this upstream.
     pub(super) async fn trouble(&self, index: usize) {
         self.places[index].look.notified().await;
+    }
+
+    /// Closes connections that have waited too long for a request.
+    pub(super) fn sweep(&self, index: usize) {
+        self.places[index].kept.lock().sweep(self.clock.now().mono);
+    }
+
+    /// From now on no connection waits for a request.
+    pub(super) fn keep_none(&self) {
+        for place in &self.places {
+            place.kept.lock().close();
+        }
     }
 
     /// Connects. Cancel-safe: what was begun is closed.
@@ -156,18 +173,30 @@ impl Lease {
         self.upstreams.address(self.index)
     }
 
+    /// A connection that waits for a request, if there is one.
+    pub(super) fn kept(&self) -> Option<Sender> {
+        self.upstreams.places[self.index].kept.lock().take(self.upstreams.clock.now().mono)
+    }
+
+    /// The place is free again, and the connection may wait for another request.
+    pub(super) fn keep(self, sender: Sender) {
+        self.upstreams.places[self.index].kept.lock().put(self.upstreams.clock.now().mono, sender);
+    }
+
     /// The connection became a WebSocket.
     pub(super) fn upgraded(&mut self) {
         self.upgraded = true;
         self.upstreams.pool.lock().upgraded(self.index);
     }
 
+    /// See [`Upstreams::saw`].
+    pub(super) fn saw(&self, sighting: Sighting) {
+        self.upstreams.saw(self.index, sighting);
+    }
+
     /// The connection could not be used: somebody is to look at the upstream now.
-    pub(super) fn failed(&self, sighting: Option<Sighting>) {
+    pub(super) fn failed(&self) {
         self.upstreams.pool.lock().failed(self.index);
-        if let Some(sighting) = sighting {
-            self.upstreams.saw(self.index, sighting);
-        }
         self.look();
     }
 

@@ -24,6 +24,8 @@ pub enum Manner {
     Hangs,
     /// Read, then the connection is closed.
     Breaks,
+    /// So many on each connection are answered with the connection's number, the next is read, then it is closed.
+    Answers(u64),
     /// Answered 503, as by an instance without a place.
     Refuses,
 }
@@ -40,14 +42,20 @@ struct Shared {
     heads: Mutex<Vec<String>>,
     draining: AtomicBool,
     sent: AtomicU64,
+    connections: AtomicU64,
 }
 
 impl Fake {
     pub async fn start(manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shared =
-            Arc::new(Shared { manner, heads: Mutex::default(), draining: AtomicBool::new(false), sent: 0.into() });
+        let shared = Arc::new(Shared {
+            manner,
+            heads: Mutex::default(),
+            draining: false.into(),
+            sent: 0.into(),
+            connections: 0.into(),
+        });
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let accepting = {
             let (shared, stop, tasks) = (Arc::clone(&shared), stop.clone(), tasks.clone());
@@ -88,18 +96,21 @@ impl Drop for Fake {
     }
 }
 
-async fn talk(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()> {
-    let mut bytes = Vec::new();
-    let end = loop {
+/// The next head in lower case, and what came after it. Ends with the connection.
+async fn head_of(stream: &mut TcpStream, mut bytes: Vec<u8>) -> std::io::Result<(String, Vec<u8>)> {
+    loop {
         if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            break at + 4;
+            let rest = bytes.split_off(at + 4);
+            return Ok((String::from_utf8_lossy(&bytes).to_ascii_lowercase(), rest));
         }
         if stream.read_buf(&mut bytes).await? == 0 {
-            return Ok(());
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-    };
-    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-    let rest = bytes.split_off(end);
+    }
+}
+
+async fn talk(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()> {
+    let (head, rest) = head_of(&mut stream, Vec::new()).await?;
     if head.starts_with("get /health") {
         let (status, word) = match shared.draining.load(Ordering::Relaxed) {
             true => ("503 Service Unavailable", "draining"),
@@ -128,7 +139,25 @@ async fn talk(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()>
             }
         }
         Manner::Hangs => std::future::pending().await,
-        Manner::Breaks => Ok(()),
+        Manner::Breaks | Manner::Answers(0) => Ok(()),
+        Manner::Answers(many) => {
+            let number = shared.connections.fetch_add(1, Ordering::Relaxed).to_string();
+            let mut rest = rest;
+            for n in 0..many {
+                if n > 0 {
+                    let (head, more) = head_of(&mut stream, rest).await?;
+                    shared.heads.lock().push(head);
+                    rest = more;
+                }
+                let length = number.len();
+                stream
+                    .write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{number}").as_bytes())
+                    .await?;
+            }
+            let (head, _) = head_of(&mut stream, rest).await?;
+            shared.heads.lock().push(head);
+            Ok(())
+        }
         Manner::Refuses => say(&mut stream, "503 Service Unavailable", "full").await,
     }
 }
