@@ -4,12 +4,13 @@
  */
 import type { Connection } from "./connection.ts";
 import type { ConnectionEvent, Status, Target } from "./events.ts";
+import { Filling } from "./filling.ts";
 import { byPeer, Inbox, peerOf } from "./inbox.ts";
 import { Leftovers } from "./leftovers.ts";
 import type { Memory } from "./memory.ts";
 import { type Note, Notes } from "./notes.ts";
-import { INBOX, type Json, type Logged, type Welcome } from "./protocol.ts";
-import { emptyRoom, type RoomAction, roomReducer, type RoomState } from "./room.ts";
+import { type HistoryPage, INBOX, type Json, type Logged, type Position, type Welcome } from "./protocol.ts";
+import { beforeGap, emptyRoom, firstOffset, identity, type RoomAction, roomReducer, type RoomState } from "./room.ts";
 import { Typists } from "./typists.ts";
 
 export interface ChatState {
@@ -43,8 +44,6 @@ export const PAGE = 60;
 const INBOX_PAGE = 300;
 /** How often to ask again who is there, in milliseconds: what is told in between are hints. */
 const PRESENCE_EVERY = 30_000;
-/** Pages that are read to fill what is left after a gap. */
-const MOST_FILLING = 10;
 
 export class Chat {
   readonly #connection: Connection;
@@ -53,6 +52,7 @@ export class Chat {
   readonly #firstRoom: string;
   readonly #listeners = new Set<() => void>();
   readonly #inbox = new Inbox();
+  readonly #filling: Filling;
   readonly #typists: Typists;
   readonly #stops: (() => void)[] = [];
   readonly #notes: Notes;
@@ -79,6 +79,11 @@ export class Chat {
     };
     this.#notes = new Notes((note) => this.#set({ note }));
     this.#leftovers = new Leftovers(memory);
+    this.#filling = new Filling({
+      history: (room, range) => connection.history(room, range),
+      epoch: (room) => connection.position(room)?.epoch,
+      take: (room, messages, more) => this.#fill(room, messages, more),
+    });
     this.#typists = new Typists((typing) => this.#set({ typing }));
     this.#stops.push(connection.subscribe((event) => this.#happened(event)));
     const timer = setInterval(() => this.refresh(), PRESENCE_EVERY);
@@ -100,6 +105,7 @@ export class Chat {
     for (const stop of this.#stops) stop();
     this.#notes.stop();
     this.#typists.stop();
+    this.#filling.stop();
     this.#connection.stop();
   }
 
@@ -179,27 +185,25 @@ export class Chat {
     if (room === undefined || (room.older !== "more" && room.older !== "failed")) return;
     this.#act(id, { type: "loading" });
     try {
-      if (id.startsWith("@")) await this.#loadOlderDirect(id);
+      if (id.startsWith("@")) await this.#loadOlderDirect(room);
       else await this.#loadOlderRoom(room);
     } catch {
-      this.#act(id, { type: "pageFailed" });
+      if (this.#conversation(id)?.segment === room.segment) this.#act(id, { type: "pageFailed" });
     }
   }
 
   async #loadOlderRoom(room: RoomState): Promise<void> {
-    const first = room.entries.find((entry) => entry.kind === "message");
-    const epoch = room.position?.epoch;
-    const before = first?.offset ?? (room.position?.offset ?? 0) + 1;
-    const page = await this.#connection.history(room.id, { before, limit: PAGE * 2 });
-    // Another epoch has other messages under the same offsets: the mark of the gap says what there is to say.
-    const same = page.epoch === (this.#conversation(room.id)?.position?.epoch ?? epoch);
-    this.#act(room.id, { type: "page", messages: same ? page.messages : [], more: same && page.more });
+    const { id, segment, position } = room;
+    const before = firstOffset(room) ?? (position?.offset ?? 0) + 1;
+    const page = await this.#connection.history(id, { before, limit: PAGE * 2 });
+    if (this.#isSameLog(id, segment, page)) this.#act(id, { type: "page", messages: page.messages, more: page.more });
   }
 
-  async #loadOlderDirect(id: string): Promise<void> {
+  async #loadOlderDirect({ id, segment }: RoomState): Promise<void> {
     const me = this.#me;
     for (let found = false; !found; ) {
       const page = await this.#connection.history(INBOX, { before: this.#inbox.oldest, limit: INBOX_PAGE });
+      if (!this.#isSameLog(id, segment, page)) return;
       const more = this.#inbox.take(page);
       found = !more || page.messages.some((message) => peerOf(message, me) === id);
       const groups = byPeer(page.messages, me);
@@ -209,6 +213,14 @@ export class Chat {
       }
       if (!groups.has(id)) this.#act(id, found ? { type: "page", messages: [], more } : { type: "loading" });
     }
+  }
+
+  /** Whether a page belongs in front of a conversation: not when a gap has come between, for that has its own way. */
+  #isSameLog(id: string, segment: number, page: HistoryPage): boolean {
+    if (this.#conversation(id)?.segment !== segment) return false;
+    // Another epoch may have other messages under the same offsets: there will be a word on it.
+    if (page.epoch !== this.#connection.position(logOf(id))?.epoch) throw new Error("another epoch");
+    return true;
   }
 
   get #me(): string {
@@ -236,7 +248,7 @@ export class Chat {
         this.#message(event.message);
         break;
       case "gap":
-        this.#gap(event.room, { type: "gap", position: event.position });
+        this.#gap(event.room, event.position);
         break;
       case "epoch":
         for (const id of this.#idsOf(event.room)) this.#act(id, { type: "epoch", position: event.position });
@@ -273,6 +285,7 @@ export class Chat {
       this.#set({ welcome: status.welcome });
       if (again === undefined) this.#begin();
       else if (again.session !== status.welcome.session) this.#resumeBegins();
+      this.#filling.wake();
       this.#wasOnline = true;
       this.refresh();
     } else if (before.phase === "online" && status.phase !== "stopped" && this.#wasOnline) {
@@ -333,7 +346,7 @@ export class Chat {
       if (live && room === this.#state.open) this.#askPresence(room);
       return;
     }
-    if (first) this.#inbox.begin(messages, position);
+    if (first) this.#inbox.readTo(messages[0]?.offset ?? position.offset + 1);
     for (const [id, group] of byPeer(messages, this.#me)) {
       if (!this.#state.conversations.has(id)) this.#put(this.#direct(id));
       const readUpTo = this.#memory.readUpTo(this.#me, id) ?? { epoch: position.epoch, offset: 0 };
@@ -353,35 +366,37 @@ export class Chat {
     if (this.#isRead(id)) this.#keepReadUpTo(id);
   }
 
-  #gap(room: string, action: Extract<RoomAction, { type: "gap" }>): void {
+  #gap(room: string, position: Position): void {
     this.#notes.gap();
-    for (const id of this.#idsOf(room)) this.#act(id, action);
-    void this.#fill(room, action.position.epoch, action.position.offset + 1);
+    for (const id of this.#idsOf(room)) this.#act(id, { type: "gap", position });
+    if (room === INBOX) this.#inbox.lost();
+    this.#filling.begin(room, position.offset + 1);
   }
 
-  /** Reads what the log still has below a gap, so that only what is lost is missing. */
-  async #fill(room: string, epoch: string, before: number): Promise<void> {
-    const messages: Logged[] = [];
-    try {
-      for (let pages = 0; pages < MOST_FILLING; pages++) {
-        const page = await this.#connection.history(room, { before, limit: this.#state.welcome?.limits.replay_messages ?? PAGE });
-        if (page.epoch !== epoch) break;
-        messages.unshift(...page.messages);
-        const first = page.messages[0];
-        if (!page.more || first === undefined) break;
-        before = first.offset;
-      }
-    } catch {
-      // The mark stands, and says what there is to say.
-    }
-    if (room !== INBOX) {
-      this.#act(room, { type: "filled", messages });
-      return;
-    }
-    for (const [id, group] of byPeer(messages, this.#me)) {
-      if (!this.#state.conversations.has(id)) this.#put(this.#direct(id));
+  /**
+   * Takes in what the log still has below a gap, so that only what is lost is missing; tells whether older messages are
+   * needed to know where it goes on from what is shown.
+   */
+  #fill(room: string, messages: readonly Logged[], more: boolean): boolean {
+    const idOf = (message: Logged) => (room === INBOX ? peerOf(message, this.#me) : room);
+    const rooms = this.#idsOf(room).flatMap((id) => this.#conversation(id) ?? []);
+    const before = new Map(rooms.map((one) => [one.id, beforeGap(one)]));
+    // What is older than a line that is shown has its place in front of it, and comes when one scrolls up.
+    const last = messages.findLastIndex((message) => before.get(idOf(message))?.known.has(identity(message)) === true);
+    const found = messages.slice(last + 1);
+    for (const [id, group] of room === INBOX ? byPeer(found, this.#me) : [[room, found] as const]) {
+      if (!this.#state.conversations.has(id) && room === INBOX) this.#put(this.#direct(id));
       this.#act(id, { type: "filled", messages: group });
     }
+    const same = last >= 0 || ![...before.values()].some(({ anything }) => anything);
+    if (!same && more) return true;
+    if (room === INBOX) this.#inbox.readTo(last >= 0 ? this.#inbox.oldest : (messages[0]?.offset ?? 1));
+    for (const one of this.#idsOf(room).flatMap((id) => this.#conversation(id) ?? [])) {
+      const goesOn = same || before.get(one.id)?.anything !== true;
+      const isAll = room === INBOX ? this.#inbox.older === "end" : (firstOffset(one) ?? 1) === 1;
+      this.#act(one.id, { type: "filledUp", same: goesOn, older: goesOn && !isAll ? "more" : "end" });
+    }
+    return false;
   }
 
   /** The conversations that a log concerns. */
@@ -461,6 +476,11 @@ function target(id: string): Target {
 
 function idOf(target: Target): string {
   return "room" in target ? target.room : `@${target.to}`;
+}
+
+/** The log that a conversation is in. */
+function logOf(id: string): string {
+  return id.startsWith("@") ? INBOX : id;
 }
 
 function leftBecause(reason: string): string {

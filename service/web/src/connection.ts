@@ -159,6 +159,11 @@ export class Connection {
     return this.#subscriptions.wanted;
   }
 
+  /** Up to where a room was received, or nothing when it is not known or not wanted. */
+  position(room: string): Position | undefined {
+    return this.#subscriptions.positionOf(room);
+  }
+
   /** Leaves a room; messages that were meant for it and have not left fail. */
   leave(room: string): void {
     this.#subscriptions.remove(room);

@@ -99,6 +99,11 @@ export class Subscriptions {
     return this.#rooms.has(room);
   }
 
+  /** Up to where a room was received. */
+  positionOf(room: string): Position | undefined {
+    return this.#rooms.get(room)?.position;
+  }
+
   /** When continuity of a room was last lost, in milliseconds since 1970; 0 when never. */
   lostAt(room: string): number {
     return this.#rooms.get(room)?.lostAt ?? 0;
