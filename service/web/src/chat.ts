@@ -333,7 +333,7 @@ export class Chat {
   }
 
   #direct(id: string): RoomState {
-    return { ...emptyRoom(id), phase: "live", older: this.#inbox.older };
+    return { ...emptyRoom(id), phase: "live", position: this.#connection.position(INBOX), older: this.#inbox.older };
   }
 
   #joined(event: Extract<ConnectionEvent, { type: "joined" }>): void {
@@ -353,7 +353,8 @@ export class Chat {
       this.#act(id, { type: "joined", position, messages: group, first, live: true, readUpTo });
     }
     for (const id of this.#idsOf(INBOX)) {
-      if (this.#conversation(id)?.position === undefined) this.#act(id, { type: "epoch", position });
+      // All of them are up to here, also those in which nothing is new: how far one has read is kept with the epoch.
+      this.#act(id, { type: "epoch", position });
       if (first) this.#act(id, { type: "page", messages: [], more: this.#inbox.older === "more" });
     }
   }
