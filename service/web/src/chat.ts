@@ -126,10 +126,10 @@ export class Chat {
     this.#askPresence(id);
   }
 
-  /** Leaves a room, or closes a direct conversation until there is something new in it. */
+  /** Leaves a room, or closes a direct conversation until there is something new in it. What was not sent is discarded. */
   close(id: string): void {
-    if (!id.startsWith("@")) this.#connection.leave(id);
     for (const { key } of this.#conversation(id)?.pending ?? []) this.discard(id, key);
+    if (!id.startsWith("@")) this.#connection.leave(id);
     const conversations = new Map(this.#state.conversations);
     conversations.delete(id);
     const open = this.#state.open === id ? [...conversations.keys()][0] : this.#state.open;

@@ -189,7 +189,7 @@ export class Connection {
     this.#publisher.retry(key);
   }
 
-  /** Forgets a message that has failed. */
+  /** Forgets a message that has failed or is on its way: it is not sent any more, but may have arrived all the same. */
   discard(key: string): void {
     this.#publisher.discard(key);
   }
