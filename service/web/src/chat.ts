@@ -188,25 +188,31 @@ export class Chat {
       if (id.startsWith("@")) await this.#loadOlderDirect(room);
       else await this.#loadOlderRoom(room);
     } catch {
-      if (this.#conversation(id)?.segment === room.segment) this.#act(id, { type: "pageFailed" });
+      this.#act(id, { type: "pageFailed" });
     }
   }
 
   async #loadOlderRoom(room: RoomState): Promise<void> {
-    const { id, segment, position } = room;
-    const before = firstOffset(room) ?? (position?.offset ?? 0) + 1;
-    const page = await this.#connection.history(id, { before, limit: PAGE * 2 });
-    if (this.#isSameLog(id, segment, page)) this.#act(id, { type: "page", messages: page.messages, more: page.more });
+    const first = firstOffset(room);
+    const before = first ?? (room.position?.offset ?? 0) + 1;
+    const page = await this.#connection.history(room.id, { before, limit: PAGE * 2 });
+    const now = this.#isSameLog(room, page);
+    // Left and joined again meanwhile, or the oldest lines let go: the page ends elsewhere than what is shown begins.
+    if (now === undefined || firstOffset(now) !== first) return;
+    this.#act(room.id, { type: "page", messages: page.messages, more: page.more });
   }
 
-  async #loadOlderDirect({ id, segment }: RoomState): Promise<void> {
-    const me = this.#me;
+  async #loadOlderDirect(room: RoomState): Promise<void> {
+    const { id } = room;
     for (let found = false; !found; ) {
-      const page = await this.#connection.history(INBOX, { before: this.#inbox.oldest, limit: INBOX_PAGE });
-      if (!this.#isSameLog(id, segment, page)) return;
+      const before = this.#inbox.oldest;
+      const page = await this.#connection.history(INBOX, { before, limit: INBOX_PAGE });
+      if (this.#isSameLog(room, page) === undefined) return;
+      // Another conversation was faster, and this page is there.
+      if (before !== this.#inbox.oldest) continue;
       const more = this.#inbox.take(page);
-      found = !more || page.messages.some((message) => peerOf(message, me) === id);
-      const groups = byPeer(page.messages, me);
+      found = !more || page.messages.some((message) => peerOf(message, this.#me) === id);
+      const groups = byPeer(page.messages, this.#me);
       for (const [peer, messages] of groups) {
         if (!this.#state.conversations.has(peer)) this.#put(this.#direct(peer));
         this.#act(peer, { type: "page", messages, more });
@@ -215,12 +221,13 @@ export class Chat {
     }
   }
 
-  /** Whether a page belongs in front of a conversation: not when a gap has come between, for that has its own way. */
-  #isSameLog(id: string, segment: number, page: HistoryPage): boolean {
-    if (this.#conversation(id)?.segment !== segment) return false;
+  /** The conversation as it is now, if it has had no gap since a page was asked for: that has its own way. */
+  #isSameLog({ id, segment }: RoomState, page: HistoryPage): RoomState | undefined {
+    const now = this.#conversation(id);
+    if (now?.segment !== segment) return undefined;
     // Another epoch may have other messages under the same offsets: there will be a word on it.
     if (page.epoch !== this.#connection.position(logOf(id))?.epoch) throw new Error("another epoch");
-    return true;
+    return now;
   }
 
   get #me(): string {

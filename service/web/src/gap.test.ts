@@ -76,6 +76,41 @@ describe("a log that lost its newest messages", () => {
   });
 });
 
+describe("a step back in time", () => {
+  it("does not count when the room was left and joined again meanwhile", async () => {
+    fill("general", 1, 100);
+    const alice = await scene.visit("alice");
+    const { answer } = scene.server;
+    let owed = () => {};
+    scene.server.answer = (socket, frame) => {
+      if (frame.type === "history") owed = () => answer.call(scene.server, socket, frame);
+      else answer.call(scene.server, socket, frame);
+    };
+    const loaded = alice.chat.loadOlder("general");
+    await settle();
+    for (const socket of scene.server.live) socket.rooms.delete("general");
+    scene.server.live[0]?.tell({ type: "left", room: "general", reason: "kicked" });
+    fill("general", 101, 300);
+    alice.chat.show("general");
+    await settle();
+    owed();
+    await Promise.all([loaded, settle()]);
+    expect(alice.shown()).toEqual(texts(241, 300));
+    scene.server.answer = answer;
+    await toBeginning(alice);
+    expect(alice.shown()).toEqual(texts(1, 300));
+  });
+
+  it("in two direct conversations at once brings each message once", async () => {
+    for (const text of texts(1, 1_000)) scene.server.whisper(Number(text.slice(1)) % 2 === 0 ? "bob" : "carol", "alice", text);
+    const alice = await scene.visit("alice");
+    await Promise.all([alice.chat.loadOlder("@bob"), alice.chat.loadOlder("@carol"), settle()]);
+    await Promise.all([toBeginning(alice, "@bob"), pass(1)]);
+    await toBeginning(alice, "@carol");
+    expect([...alice.shown("@bob"), ...alice.shown("@carol")].toSorted()).toEqual(texts(1, 1_000).toSorted());
+  });
+});
+
 describe("a log that begins anew", () => {
   it("is not asked for what is before the mark", async () => {
     fill("general", 1, 300);

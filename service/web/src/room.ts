@@ -120,7 +120,7 @@ export function roomReducer(state: RoomState, action: RoomAction, reader: Reader
     case "page":
       return page(state, action.messages, action.more);
     case "pageFailed":
-      return { ...state, older: "failed" };
+      return state.older === "loading" ? { ...state, older: "failed" } : state;
     case "publish":
       return published(state, action, reader);
     case "discard":
