@@ -74,6 +74,8 @@ export class Connection {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #retiringTimer: ReturnType<typeof setTimeout> | undefined;
   #moving = false;
+  /** To be dropped before the next socket: it leads to an instance that is about to stop. */
+  #cookie: string | undefined;
   #running = false;
   #status: Status = { phase: "stopped", why: "" };
 
@@ -258,6 +260,8 @@ export class Connection {
     clearTimeout(this.#timer);
     if (!this.#running || this.#attempt !== undefined) return;
     if (this.#current === undefined) this.#setStatus({ phase: "connecting", attempts: this.#attempts });
+    if (this.#cookie !== undefined) this.#options.dropCookie(this.#cookie);
+    this.#cookie = undefined;
     this.#attempt = new Link(this.#options.openSocket(this.#options.url), this.#options.token, {
       welcomed: (link, frame) => this.#welcomed(link, frame),
       received: (link, frame) => this.#received(link, frame),
@@ -299,11 +303,8 @@ export class Connection {
     this.#moving = true;
     this.#setStatus({ phase: "online", welcome: link.welcome, moving: true });
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      const cookie = link.welcome?.affinity_cookie;
-      if (frame.elsewhere && cookie !== undefined) this.#options.dropCookie(cookie);
-      this.#open();
-    }, frame.after_ms);
+    this.#cookie = frame.elsewhere ? link.welcome.affinity_cookie : undefined;
+    this.#timer = setTimeout(() => this.#open(), frame.after_ms);
   }
 
   #ended(link: Link, ending: Ending): void {
