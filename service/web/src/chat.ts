@@ -3,13 +3,16 @@
  * what to say about the connection itself. It draws nothing.
  */
 import type { Connection } from "./connection.ts";
-import type { ConnectionEvent, Status, Target } from "./events.ts";
+import type { ConnectionEvent, Status } from "./events.ts";
+import { Filling } from "./filling.ts";
 import { byPeer, Inbox, peerOf } from "./inbox.ts";
 import { Leftovers } from "./leftovers.ts";
 import type { Memory } from "./memory.ts";
+import { leftBecause } from "./names.ts";
 import { type Note, Notes } from "./notes.ts";
-import { INBOX, type Json, type Logged, type Welcome } from "./protocol.ts";
-import { emptyRoom, type RoomAction, roomReducer, type RoomState } from "./room.ts";
+import { type HistoryPage, INBOX, type Json, type Logged, type Position, type Welcome } from "./protocol.ts";
+import { beforeGap, emptyRoom, firstOffset, identity, type RoomAction, roomReducer, type RoomState } from "./room.ts";
+import { idOf, logOf, targetOf } from "./target.ts";
 import { Typists } from "./typists.ts";
 
 export interface ChatState {
@@ -45,8 +48,6 @@ const MOST_OLDER = 480;
 const INBOX_PAGE = 300;
 /** How often to ask again who is there, in milliseconds: what is told in between are hints. */
 const PRESENCE_EVERY = 30_000;
-/** Pages that are read to fill what is left after a gap. */
-const MOST_FILLING = 10;
 
 export class Chat {
   readonly #connection: Connection;
@@ -55,6 +56,7 @@ export class Chat {
   readonly #firstRoom: string;
   readonly #listeners = new Set<() => void>();
   readonly #inbox = new Inbox();
+  readonly #filling: Filling;
   readonly #typists: Typists;
   readonly #stops: (() => void)[] = [];
   readonly #notes: Notes;
@@ -81,6 +83,11 @@ export class Chat {
     };
     this.#notes = new Notes((note) => this.#set({ note }));
     this.#leftovers = new Leftovers(memory);
+    this.#filling = new Filling({
+      history: (room, range) => connection.history(room, range),
+      epoch: (room) => connection.position(room)?.epoch,
+      take: (room, messages, more) => this.#fill(room, messages, more),
+    });
     this.#typists = new Typists((typing) => this.#set({ typing }));
     this.#stops.push(connection.subscribe((event) => this.#happened(event)));
     const timer = setInterval(() => this.refresh(), PRESENCE_EVERY);
@@ -102,6 +109,7 @@ export class Chat {
     for (const stop of this.#stops) stop();
     this.#notes.stop();
     this.#typists.stop();
+    this.#filling.stop();
     this.#connection.stop();
   }
 
@@ -122,10 +130,10 @@ export class Chat {
     this.#askPresence(id);
   }
 
-  /** Leaves a room, or closes a direct conversation until there is something new in it. */
+  /** Leaves a room, or closes a direct conversation until there is something new in it. What was not sent is discarded. */
   close(id: string): void {
-    if (!id.startsWith("@")) this.#connection.leave(id);
     for (const { key } of this.#conversation(id)?.pending ?? []) this.discard(id, key);
+    if (!id.startsWith("@")) this.#connection.leave(id);
     const conversations = new Map(this.#state.conversations);
     conversations.delete(id);
     this.#forgetPresent(id);
@@ -148,7 +156,7 @@ export class Chat {
 
   send(id: string, msg: Json): void {
     this.#typists.sent(id);
-    this.#connection.publish(target(id), msg);
+    this.#connection.publish(targetOf(id), msg);
   }
 
   retry(key: string): void {
@@ -163,7 +171,7 @@ export class Chat {
 
   /** Says that one is typing; often called, seldom told. */
   typing(id: string): void {
-    if (this.#typists.mayTell(id)) this.#connection.signal(target(id), { typing: true });
+    if (this.#typists.mayTell(id)) this.#connection.signal(targetOf(id), { typing: true });
   }
 
   /** Asks again what is only hinted at in between. */
@@ -182,7 +190,7 @@ export class Chat {
     if (room === undefined || (room.older !== "more" && room.older !== "failed")) return;
     this.#act(id, { type: "loading" });
     try {
-      if (id.startsWith("@")) await this.#loadOlderDirect(id);
+      if (id.startsWith("@")) await this.#loadOlderDirect(room);
       else await this.#loadOlderRoom(room);
     } catch {
       this.#act(id, { type: "pageFailed" });
@@ -190,30 +198,43 @@ export class Chat {
   }
 
   async #loadOlderRoom(room: RoomState): Promise<void> {
-    const first = room.entries.find((entry) => entry.kind === "message");
-    const epoch = room.position?.epoch;
-    const before = first?.offset ?? (room.position?.offset ?? 0) + 1;
+    const first = firstOffset(room);
+    const before = first ?? (room.position?.offset ?? 0) + 1;
     const most = Math.min(MOST_OLDER, this.#state.welcome?.limits.replay_messages ?? PAGE);
     const limit = Math.min(Math.max(2 * room.entries.length, PAGE), most);
     const page = await this.#connection.history(room.id, { before, limit });
-    // Another epoch has other messages under the same offsets: the mark of the gap says what there is to say.
-    const same = page.epoch === (this.#conversation(room.id)?.position?.epoch ?? epoch);
-    this.#act(room.id, { type: "page", messages: same ? page.messages : [], more: same && page.more });
+    const now = this.#isSameLog(room, page);
+    // Left and joined again meanwhile, or the oldest lines let go: the page ends elsewhere than what is shown begins.
+    if (now === undefined || firstOffset(now) !== first) return;
+    this.#act(room.id, { type: "page", messages: page.messages, more: page.more });
   }
 
-  async #loadOlderDirect(id: string): Promise<void> {
-    const me = this.#me;
+  async #loadOlderDirect(room: RoomState): Promise<void> {
+    const { id } = room;
     for (let found = false; !found; ) {
-      const page = await this.#connection.history(INBOX, { before: this.#inbox.oldest, limit: INBOX_PAGE });
+      const before = this.#inbox.oldest;
+      const page = await this.#connection.history(INBOX, { before, limit: INBOX_PAGE });
+      if (this.#isSameLog(room, page) === undefined) return;
+      // Another conversation was faster, and this page is there.
+      if (before !== this.#inbox.oldest) continue;
       const more = this.#inbox.take(page);
-      found = !more || page.messages.some((message) => peerOf(message, me) === id);
-      const groups = byPeer(page.messages, me);
+      found = !more || page.messages.some((message) => peerOf(message, this.#me) === id);
+      const groups = byPeer(page.messages, this.#me);
       for (const [peer, messages] of groups) {
         if (!this.#state.conversations.has(peer)) this.#put(this.#direct(peer));
         this.#act(peer, { type: "page", messages, more });
       }
       if (!groups.has(id)) this.#act(id, found ? { type: "page", messages: [], more } : { type: "loading" });
     }
+  }
+
+  /** The conversation as it is now, if it has had no gap since a page was asked for: that has its own way. */
+  #isSameLog({ id, segment }: RoomState, page: HistoryPage): RoomState | undefined {
+    const now = this.#conversation(id);
+    if (now?.segment !== segment) return undefined;
+    // Another epoch may have other messages under the same offsets: there will be a word on it.
+    if (page.epoch !== this.#connection.position(logOf(id))?.epoch) throw new Error("another epoch");
+    return now;
   }
 
   get #me(): string {
@@ -246,7 +267,7 @@ export class Chat {
         this.#message(event.message);
         break;
       case "gap":
-        this.#gap(event.room, { type: "gap", position: event.position });
+        this.#gap(event.room, event.position);
         break;
       case "epoch":
         for (const id of this.#idsOf(event.room)) this.#act(id, { type: "epoch", position: event.position });
@@ -267,13 +288,10 @@ export class Chat {
       case "signal":
         this.#signal(event.signal.room, event.signal.from, event.signal.data);
         break;
-      case "publish": {
-        const id = idOf(event.target);
-        const { key, msg, progress } = event;
+      case "publish":
         this.#leftovers.published(event);
-        this.#act(id, { type: "publish", key, msg, progress, at: Date.now() });
+        this.#act(idOf(event.target), { ...event, at: Date.now() });
         break;
-      }
     }
   }
 
@@ -285,6 +303,7 @@ export class Chat {
       this.#set({ welcome: status.welcome });
       if (again === undefined) this.#begin();
       else if (again.session !== status.welcome.session) this.#resumeBegins();
+      this.#filling.wake();
       this.#wasOnline = true;
       this.refresh();
     } else if (before.phase === "online" && status.phase !== "stopped" && this.#wasOnline) {
@@ -332,7 +351,7 @@ export class Chat {
   }
 
   #direct(id: string): RoomState {
-    return { ...emptyRoom(id), phase: "live", older: this.#inbox.older };
+    return { ...emptyRoom(id), phase: "live", position: this.#connection.position(INBOX), older: this.#inbox.older };
   }
 
   #joined(event: Extract<ConnectionEvent, { type: "joined" }>): void {
@@ -345,14 +364,15 @@ export class Chat {
       if (live && room === this.#state.open) this.#askPresence(room);
       return;
     }
-    if (first) this.#inbox.begin(messages, position);
+    if (first) this.#inbox.readTo(messages[0]?.offset ?? position.offset + 1);
     for (const [id, group] of byPeer(messages, this.#me)) {
       if (!this.#state.conversations.has(id)) this.#put(this.#direct(id));
       const readUpTo = this.#memory.readUpTo(this.#me, id) ?? { epoch: position.epoch, offset: 0 };
       this.#act(id, { type: "joined", position, messages: group, first, live: true, readUpTo });
     }
     for (const id of this.#idsOf(INBOX)) {
-      if (this.#conversation(id)?.position === undefined) this.#act(id, { type: "epoch", position });
+      // All of them are up to here, also those in which nothing is new: how far one has read is kept with the epoch.
+      this.#act(id, { type: "epoch", position });
       if (first) this.#act(id, { type: "page", messages: [], more: this.#inbox.older === "more" });
     }
   }
@@ -365,35 +385,37 @@ export class Chat {
     if (this.#isRead(id)) this.#keepReadUpTo(id);
   }
 
-  #gap(room: string, action: Extract<RoomAction, { type: "gap" }>): void {
+  #gap(room: string, position: Position): void {
     this.#notes.gap();
-    for (const id of this.#idsOf(room)) this.#act(id, action);
-    void this.#fill(room, action.position.epoch, action.position.offset + 1);
+    for (const id of this.#idsOf(room)) this.#act(id, { type: "gap", position });
+    if (room === INBOX) this.#inbox.lost();
+    this.#filling.begin(room, position.offset + 1);
   }
 
-  /** Reads what the log still has below a gap, so that only what is lost is missing. */
-  async #fill(room: string, epoch: string, before: number): Promise<void> {
-    const messages: Logged[] = [];
-    try {
-      for (let pages = 0; pages < MOST_FILLING; pages++) {
-        const page = await this.#connection.history(room, { before, limit: this.#state.welcome?.limits.replay_messages ?? PAGE });
-        if (page.epoch !== epoch) break;
-        messages.unshift(...page.messages);
-        const first = page.messages[0];
-        if (!page.more || first === undefined) break;
-        before = first.offset;
-      }
-    } catch {
-      // The mark stands, and says what there is to say.
-    }
-    if (room !== INBOX) {
-      this.#act(room, { type: "filled", messages });
-      return;
-    }
-    for (const [id, group] of byPeer(messages, this.#me)) {
-      if (!this.#state.conversations.has(id)) this.#put(this.#direct(id));
+  /**
+   * Takes in what the log still has below a gap, so that only what is lost is missing; tells whether older messages are
+   * needed to know where it goes on from what is shown.
+   */
+  #fill(room: string, messages: readonly Logged[], more: boolean): boolean {
+    const owner = (message: Logged) => (room === INBOX ? peerOf(message, this.#me) : room);
+    const rooms = this.#idsOf(room).flatMap((id) => this.#conversation(id) ?? []);
+    const before = new Map(rooms.map((one) => [one.id, beforeGap(one)]));
+    // What is older than a line that is shown has its place in front of it, and comes when one scrolls up.
+    const last = messages.findLastIndex((message) => before.get(owner(message))?.known.has(identity(message)) === true);
+    const found = messages.slice(last + 1);
+    for (const [id, group] of room === INBOX ? byPeer(found, this.#me) : [[room, found] as const]) {
+      if (!this.#state.conversations.has(id) && room === INBOX) this.#put(this.#direct(id));
       this.#act(id, { type: "filled", messages: group });
     }
+    const same = last >= 0 || ![...before.values()].some(({ anything }) => anything);
+    if (!same && more) return true;
+    if (room === INBOX) this.#inbox.readTo(last >= 0 ? this.#inbox.oldest : (messages[0]?.offset ?? 1));
+    for (const one of this.#idsOf(room).flatMap((id) => this.#conversation(id) ?? [])) {
+      const goesOn = same || before.get(one.id)?.anything !== true;
+      const isAll = room === INBOX ? this.#inbox.older === "end" : (firstOffset(one) ?? 1) === 1;
+      this.#act(one.id, { type: "filledUp", same: goesOn, older: goesOn && !isAll ? "more" : "end" });
+    }
+    return false;
   }
 
   /** The conversations that a log concerns. */
@@ -474,16 +496,4 @@ export class Chat {
       for (const listener of this.#listeners) listener();
     });
   }
-}
-
-function target(id: string): Target {
-  return id.startsWith("@") ? { to: id.slice(1) } : { room: id };
-}
-
-function idOf(target: Target): string {
-  return "room" in target ? target.room : `@${target.to}`;
-}
-
-function leftBecause(reason: string): string {
-  return reason === "kicked" ? "You were removed from this room." : "You may not be in this room any more.";
 }

@@ -79,6 +79,8 @@ export class Connection {
   #moving = false;
   /** The token of the last sign-in that had expired. */
   #expired: string | undefined;
+  /** To be dropped before the next socket: it leads to an instance that is about to stop. */
+  #cookie: string | undefined;
   #running = false;
   #status: Status = { phase: "stopped", why: "" };
 
@@ -164,6 +166,11 @@ export class Connection {
     return this.#subscriptions.wanted;
   }
 
+  /** Up to where a room was received, or nothing when it is not known or not wanted. */
+  position(room: string): Position | undefined {
+    return this.#subscriptions.positionOf(room);
+  }
+
   /** Leaves a room; messages that were meant for it and have not left fail. */
   leave(room: string): void {
     this.#subscriptions.remove(room);
@@ -190,7 +197,7 @@ export class Connection {
     this.#publisher.retry(key);
   }
 
-  /** Forgets a message that has failed. */
+  /** Forgets a message that has failed or is on its way: it is not sent any more, but may have arrived all the same. */
   discard(key: string): void {
     this.#publisher.discard(key);
   }
@@ -259,6 +266,8 @@ export class Connection {
     clearTimeout(this.#timer);
     if (!this.#running || this.#attempt !== undefined) return;
     if (this.#current === undefined) this.#setStatus({ phase: "connecting", attempts: this.#attempts });
+    if (this.#cookie !== undefined) this.#options.dropCookie(this.#cookie);
+    this.#cookie = undefined;
     this.#attempt = new Link(this.#options.openSocket(this.#options.url), this.#options.token, {
       welcomed: (link, frame) => this.#welcomed(link, frame),
       received: (link, frame) => this.#received(link, frame),
@@ -300,11 +309,8 @@ export class Connection {
     this.#moving = true;
     this.#setStatus({ phase: "online", welcome: link.welcome, moving: true });
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      const cookie = link.welcome?.affinity_cookie;
-      if (frame.elsewhere && cookie !== undefined) this.#options.dropCookie(cookie);
-      this.#open();
-    }, frame.after_ms);
+    this.#cookie = frame.elsewhere ? link.welcome.affinity_cookie : undefined;
+    this.#timer = setTimeout(() => this.#open(), frame.after_ms);
   }
 
   #ended(link: Link, ending: Ending): void {

@@ -46,6 +46,19 @@ describe("the status", () => {
   });
 });
 
+describe("the cookie that leads to the old instance", () => {
+  it("is dropped also where the instance is gone before its time", async () => {
+    scene.server.affinityCookie = "route";
+    const alice = await scene.call("alice", "general");
+    const [old] = scene.server.live;
+    old?.tell({ ...reconnect, elsewhere: true, after_ms: 60_000 });
+    old?.end(1006);
+    expect(alice.dropped).toEqual([]);
+    await pass(1_000);
+    expect([alice.dropped, alice.connection.status.phase]).toEqual([["route"], "online"]);
+  });
+});
+
 describe("a kick on the old socket", () => {
   it("takes back the join that is under way on the new one", async () => {
     const { alice, old, next, owed } = await moving();

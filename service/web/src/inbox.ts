@@ -1,5 +1,5 @@
 /** How far back the inbox has been read. One log holds the direct messages of all people, so they share this. */
-import type { Direct, HistoryPage, Logged, Position } from "./protocol.ts";
+import type { Direct, HistoryPage, Logged } from "./protocol.ts";
 
 export class Inbox {
   /** The offset of the oldest message that was read. */
@@ -7,10 +7,15 @@ export class Inbox {
   /** Whether there are older ones; unknown before the inbox was joined. */
   older: "unknown" | "more" | "end" = "unknown";
 
-  /** Takes in what came with the first join. */
-  begin(messages: readonly Logged[], position: Position): void {
-    this.oldest = messages[0]?.offset ?? position.offset + 1;
-    this.older = this.oldest > 1 ? "more" : "end";
+  /** The log was read down to this offset: with the first join, or to fill a gap. */
+  readTo(oldest: number): void {
+    this.oldest = oldest;
+    this.older = oldest > 1 ? "more" : "end";
+  }
+
+  /** There was a gap: whether the log still has what is older is to be found out. */
+  lost(): void {
+    this.older = "unknown";
   }
 
   /** Takes in an older page; tells whether there are more. */

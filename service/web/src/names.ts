@@ -17,3 +17,8 @@ export function sentence(text: string): string {
   const whole = first.toUpperCase() + rest.join("");
   return /[.!?…]$/u.test(whole) ? whole : `${whole}.`;
 }
+
+/** Why one is not in a room any more. */
+export function leftBecause(reason: string): string {
+  return reason === "kicked" ? "You were removed from this room." : "You may not be in this room any more.";
+}

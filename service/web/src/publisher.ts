@@ -91,9 +91,13 @@ export class Publisher {
     this.flush(laneOf(outgoing.target));
   }
 
-  /** Forgets a failed message. */
+  /** Forgets a message that is not stored yet: it is not sent any more. One that has left may arrive all the same. */
   discard(key: string): void {
-    if (this.#outgoing.get(key)?.state === "failed") this.#outgoing.delete(key);
+    const outgoing = this.#outgoing.get(key);
+    if (outgoing === undefined) return;
+    clearTimeout(outgoing.again);
+    this.#outgoing.delete(key);
+    this.flush(laneOf(outgoing.target));
   }
 
   /** Messages that are neither stored nor failed. */

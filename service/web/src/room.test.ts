@@ -127,9 +127,31 @@ describe("a gap", () => {
     expect(state.entries.map((entry) => (entry.kind === "gap" ? "|" : entry.from))).toEqual(["bob", "bob", "|", "carol"]);
   });
 
-  it("ends the way back: what is before it is gone", () => {
+  it("leaves the way back open until it is known whether the log is the same", () => {
     const state = after([joined([message(5)]), { type: "gap", position: position(0, "e2") }]);
-    expect(state.older).toBe("end");
+    expect(state.older).toBe("unknown");
+    expect(after([{ type: "filledUp", same: true, older: "more" }], me, state).older).toBe("more");
+    expect(after([{ type: "filledUp", same: false, older: "end" }], me, state).older).toBe("end");
+  });
+
+  it("does not open the way back again where the beginning is shown", () => {
+    const gap: RoomAction = { type: "gap", position: position(9, "e2") };
+    expect(after([joined([message(1)]), gap, { type: "filledUp", same: true, older: "more" }]).older).toBe("end");
+  });
+
+  it("is filled behind each mark with what belongs there, in one piece or in several", () => {
+    const lost = after([
+      joined([message(1)]),
+      { type: "gap", position: position(2, "e2") },
+      { type: "message", message: message(3) },
+      { type: "gap", position: position(5, "e3") },
+      { type: "message", message: message(6) },
+    ]);
+    const log = [1, 2, 3, 4, 5].map((offset) => message(offset));
+    const pieces = [log.slice(4), log.slice(2), log].map((messages): RoomAction => ({ type: "filled", messages }));
+    for (const actions of [pieces, pieces.slice(2)]) {
+      expect(shown(after(actions, me, lost))).toEqual(["m1", "|", "m2", "m3", "|", "m4", "m5", "m6"]);
+    }
   });
 
   it("gives the same offsets other identities", () => {

@@ -21,6 +21,8 @@ export interface MessageEntry {
 export interface GapEntry {
   readonly kind: "gap";
   readonly uid: string;
+  /** Whether the log goes on behind the mark from what is before it; absent until enough of it was read to know. */
+  readonly log?: "same" | "another";
 }
 
 export type Entry = MessageEntry | GapEntry;
@@ -62,8 +64,10 @@ export type RoomAction =
   | { readonly type: "message"; readonly message: Logged }
   | { readonly type: "gap"; readonly position: Position }
   | { readonly type: "epoch"; readonly position: Position }
-  /** What is left of the log below a gap. */
+  /** What is left of the log below a gap: all of it from the first of these messages on. */
   | { readonly type: "filled"; readonly messages: readonly Logged[] }
+  /** No more will come to fill the gaps: this is what was learned of the log. */
+  | { readonly type: "filledUp"; readonly same: boolean; readonly older: "more" | "end" }
   | { readonly type: "loading" }
   | { readonly type: "page"; readonly messages: readonly Logged[]; readonly more: boolean }
   | { readonly type: "pageFailed" }
@@ -109,12 +113,14 @@ export function roomReducer(state: RoomState, action: RoomAction, reader: Reader
       return { ...state, position: action.position };
     case "filled":
       return filled(state, action.messages);
+    case "filledUp":
+      return filledUp(state, action.same, action.older);
     case "loading":
       return { ...state, older: "loading" };
     case "page":
       return page(state, action.messages, action.more);
     case "pageFailed":
-      return { ...state, older: "failed" };
+      return state.older === "loading" ? { ...state, older: "failed" } : state;
     case "publish":
       return published(state, action, reader);
     case "discard":
@@ -172,8 +178,8 @@ const DROPPED = 5_000;
 function trimmed(state: RoomState): RoomState {
   if (state.entries.length <= MOST_KEPT) return state;
   const entries = state.entries.slice(DROPPED);
-  // Before a gap there is another log, which cannot be asked for any more.
-  const older = entries.some(({ kind }) => kind === "gap") ? state.older : "more";
+  // Before a gap there may be another log, which cannot be asked for any more.
+  const older = entries.some((one) => one.kind === "gap" && one.log !== "same") ? state.older : "more";
   return { ...state, entries, older };
 }
 
@@ -192,33 +198,58 @@ function append(state: RoomState, messages: readonly Logged[], reader: Reader): 
 function gap(state: RoomState, position: Position): RoomState {
   const segment = state.segment + 1;
   const mark: GapEntry = { kind: "gap", uid: `gap${segment}` };
-  // Below the mark there is only what is here: the log of before is gone, or begins after it.
-  const older = state.entries.length === 0 ? state.older : "end";
+  // Whether the log still has what is before the first line is known once the gap is filled.
+  const older = state.older === "end" && firstOffset(state) !== undefined ? "end" : "unknown";
   return { ...state, position, segment, entries: [...state.entries, mark], older };
 }
 
+/** The offset of the oldest message that is shown. */
+export function firstOffset({ entries }: RoomState): number | undefined {
+  return entries.find((one) => one.kind === "message")?.offset;
+}
+
 /** The same message has the same identity in every epoch. */
-function identity({ at, from, key, msg }: Logged | MessageEntry): string {
+export function identity({ at, from, key, msg }: Logged | MessageEntry): string {
   return `${at} ${from} ${key ?? JSON.stringify(msg)}`;
 }
 
-/** How many lines before a gap are compared with what the log still has. */
-const COMPARED = 2_000;
+/**
+ * What is shown before the gaps: whether anything is, and those messages after which the log has to go on for all of it to be
+ * of the same log.
+ */
+export function beforeGap({ entries }: RoomState): { readonly anything: boolean; readonly known: ReadonlySet<string> } {
+  const first = entries.findIndex(({ kind }) => kind === "message");
+  const anything = first >= 0 && first < entries.findLastIndex(({ kind }) => kind === "gap");
+  const mark = entries.findIndex((one, at) => at > first && one.kind === "gap" && one.log === undefined);
+  const lines = anything && mark >= 0 ? entries.slice(0, mark) : [];
+  return { anything, known: new Set(lines.filter((one) => one.kind === "message").map(identity)) };
+}
 
+/** Puts what is not shown yet in its place: in front of what follows it in the log, and so behind a mark. */
 function filled(state: RoomState, messages: readonly Logged[]): RoomState {
-  const mark = state.entries.findLastIndex(({ kind }) => kind === "gap");
-  const known = new Set(
-    state.entries.slice(Math.max(mark - COMPARED, 0)).filter((one) => one.kind === "message").map(identity),
-  );
-  const found = messages.filter((message) => !known.has(identity(message))).map((message) => entry(state, message));
-  if (found.length === 0) return state;
-  const entries = [...state.entries.slice(0, mark + 1), ...found, ...state.entries.slice(mark + 1)];
+  const known = new Map<string, number>();
+  for (const [at, one] of state.entries.entries()) if (one.kind === "message") known.set(identity(one), at);
+  let place = state.entries.findLastIndex(({ kind }) => kind === "gap") + 1;
+  const found = new Map<number, MessageEntry[]>();
+  for (const message of messages.toReversed()) {
+    const at = known.get(identity(message));
+    if (at !== undefined) place = Math.min(place, at);
+    else found.set(place, [entry(state, message), ...(found.get(place) ?? [])]);
+  }
+  if (found.size === 0) return state;
+  const entries: Entry[] = [];
+  for (let at = 0; at <= state.entries.length; at++) entries.push(...(found.get(at) ?? []), ...state.entries.slice(at, at + 1));
   return withoutSeen({ ...state, entries }, messages);
 }
 
+function filledUp(state: RoomState, same: boolean, older: "more" | "end"): RoomState {
+  const log = same ? "same" : "another";
+  const entries = state.entries.map((one) => (one.kind === "gap" && one.log === undefined ? { ...one, log } as const : one));
+  return { ...state, entries, older: state.older === "unknown" ? older : state.older };
+}
+
 function page(state: RoomState, messages: readonly Logged[], more: boolean): RoomState {
-  const first = state.entries[0];
-  const below = first?.kind === "message" ? first.offset : Number.POSITIVE_INFINITY;
+  const below = firstOffset(state) ?? Number.POSITIVE_INFINITY;
   const entries = messages.filter(({ offset }) => offset < below).map((message) => ({
     ...entry(state, message),
     // Pages belong to the oldest segment, whatever has happened since.

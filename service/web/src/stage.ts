@@ -25,13 +25,13 @@ export function store(): Store {
   };
 }
 
-function options(server: FakeServer, user: string): ConnectionOptions {
+function options(server: FakeServer, user: string, dropped: string[] = []): ConnectionOptions {
   return {
     url: "ws://parley.test/ws",
     token: () => user,
     openSocket: server.open,
     probe: () => Promise.resolve({ verdict: "again", after: 0, why: "gone" }),
-    dropCookie: () => {},
+    dropCookie: (name) => dropped.push(name),
     random: () => 0.5,
   };
 }
@@ -40,9 +40,11 @@ function options(server: FakeServer, user: string): ConnectionOptions {
 export class Caller {
   readonly connection: Connection;
   readonly events: ConnectionEvent[] = [];
+  /** The names of the cookies that were dropped. */
+  readonly dropped: string[] = [];
 
   constructor(server: FakeServer, user: string) {
-    this.connection = new Connection(options(server, user));
+    this.connection = new Connection(options(server, user, this.dropped));
     this.connection.subscribe((event) => this.events.push(event));
   }
 

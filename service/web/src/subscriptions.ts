@@ -99,6 +99,11 @@ export class Subscriptions {
     return this.#rooms.has(room);
   }
 
+  /** Up to where a room was received. */
+  positionOf(room: string): Position | undefined {
+    return this.#rooms.get(room)?.position;
+  }
+
   /** When continuity of a room was last lost, in milliseconds since 1970; 0 when never. */
   lostAt(room: string): number {
     return this.#rooms.get(room)?.lostAt ?? 0;
@@ -120,6 +125,10 @@ export class Subscriptions {
         this.#take(subscription, frame);
         break;
       case "joined":
+        if (frame.offset > (subscription.position?.offset ?? 0)) {
+          this.#behind(subscription);
+          return;
+        }
         subscription.position = { epoch: frame.epoch, offset: frame.offset };
         this.#owner.emit({ type: "epoch", room: frame.room, position: subscription.position });
         break;
@@ -208,13 +217,17 @@ export class Subscriptions {
     const { position } = subscription;
     if (position === undefined || message.offset <= position.offset) return;
     if (message.offset > position.offset + 1) {
-      // Something is missing before it: the log has both. Where a join is under way, it brings them.
-      if (subscription.asking === undefined) this.#join(subscription);
+      this.#behind(subscription);
       return;
     }
     subscription.position = { epoch: position.epoch, offset: message.offset };
     this.#owner.seen(message);
     this.#owner.emit({ type: "message", message });
+  }
+
+  /** Something is missing before what came: the log has both. Where a join is under way, it brings them. */
+  #behind(subscription: Subscription): void {
+    if (subscription.asking === undefined) this.#join(subscription);
   }
 
   #lose(subscription: Subscription, position: Position): void {

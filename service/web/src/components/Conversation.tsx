@@ -1,5 +1,5 @@
 /** The open conversation: its head, its messages, who types, and the field to write in. */
-import { useCallback } from "react";
+import { useCallback, useState } from "react";
 import type { Chat } from "../chat.ts";
 import type { Status } from "../events.ts";
 import { sentence } from "../names.ts";
@@ -7,6 +7,7 @@ import type { Welcome } from "../protocol.ts";
 import type { RoomState } from "../room.ts";
 import { Avatar } from "./Avatar.tsx";
 import { Composer } from "./Composer.tsx";
+import { Confirm } from "./Confirm.tsx";
 import { Close, Menu, People } from "./icons.tsx";
 import { MessageList } from "./MessageList.tsx";
 
@@ -28,6 +29,9 @@ export function Conversation(props: ConversationProps) {
   const { chat, room, welcome, status, typing, people, drafts, unreadElsewhere, onRooms, onPeople } = props;
   const direct = room.id.startsWith("@");
   const name = direct ? room.id.slice(1) : room.id;
+  const [asked, setAsked] = useState(false);
+  const unsent = room.pending.filter(({ progress }) => progress.state !== "sent").length;
+  const close = () => chat.close(room.id);
   const lost = room.phase === "left" || room.phase === "refused";
   // The same ones every time, or every line would be drawn anew whenever anything happens.
   const onOlder = useCallback(() => void chat.loadOlder(room.id), [chat, room.id]);
@@ -51,13 +55,26 @@ export function Conversation(props: ConversationProps) {
         <button
           type="button"
           className="icon-button"
-          onClick={() => chat.close(room.id)}
+          onClick={unsent > 0 ? () => setAsked(true) : close}
           aria-label={direct ? "Close conversation" : "Leave room"}
           title={direct ? "Close conversation" : "Leave room"}
         >
           <Close />
         </button>
       </header>
+      {asked && (
+        <Confirm
+          title={direct ? `Close the conversation with ${name}?` : `Leave ${name}?`}
+          yes={`${unsent > 0 ? "Discard and " : ""}${direct ? "close" : "leave"}`}
+          no="Stay"
+          onYes={close}
+          onNo={() => setAsked(false)}
+        >
+          {unsent === 0
+            ? "Everything was sent meanwhile."
+            : `${unsent === 1 ? "1 message was" : `${unsent} messages were`} not sent, and would be lost.`}
+        </Confirm>
+      )}
       <MessageList
         room={room}
         me={welcome.user}
