@@ -14,7 +14,7 @@ use crate::admin::Admin;
 use crate::client;
 use crate::controller::build::Surroundings;
 use crate::controller::census::Census;
-use crate::controller::children::{self, Scope};
+use crate::controller::children::{self, Scope, Watchers};
 use crate::controller::context::{ClassMemory, Context, Entropy, SecretMemory, Told};
 use crate::controller::ledger::Ledger;
 use crate::controller::watches;
@@ -56,7 +56,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         outcome = tokio::select! {
             biased;
             lost = lease.keep() => Err(lost.into()),
-            () = Box::pin(controllers(&client, &settings, &metrics, &stop)) => Ok(()),
+            () = Box::pin(controllers(&client, &settings, &metrics, &health, &stop)) => Ok(()),
         };
         metrics.leads(false);
     }
@@ -68,7 +68,13 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
 }
 
 /// One controller per scope, until all have ended.
-async fn controllers(client: &Client, settings: &Settings, metrics: &Metrics, stop: &CancellationToken) {
+async fn controllers(
+    client: &Client,
+    settings: &Settings,
+    metrics: &Metrics,
+    health: &Health,
+    stop: &CancellationToken,
+) {
     let scopes: Vec<Scope> = if settings.namespaces.is_empty() {
         vec![Scope::Cluster]
     } else {
@@ -76,9 +82,10 @@ async fn controllers(client: &Client, settings: &Settings, metrics: &Metrics, st
     };
     let reporter = Reporter { controller: REPORTER.to_owned(), instance: Some(settings.identity.clone()) };
     let recorder = Recorder::new(client.clone(), reporter);
+    let watchers = Watchers { metrics: metrics.clone(), health: health.clone() };
     let mut running = JoinSet::new();
     for scope in scopes {
-        let (children, streams) = children::watch(client, &scope);
+        let (children, streams) = children::watch(client, &scope, &watchers);
         let context = Arc::new(Context {
             client: client.clone(),
             children,
@@ -95,8 +102,64 @@ async fn controllers(client: &Client, settings: &Settings, metrics: &Metrics, st
             usual_image: settings.image.clone(),
             surroundings: Surroundings { operator_namespace: settings.namespace.clone() },
         });
-        let stop = stop.clone();
-        running.spawn(async move { watches::run(context, &scope, streams, stop).await });
+        let (watchers, stop) = (watchers.clone(), stop.clone());
+        running.spawn(async move { watches::run(context, &scope, streams, watchers, stop).await });
     }
     while running.join_next().await.is_some() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use hyper::{Request, Response, StatusCode};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A client of an API server that has nothing, and lets nobody list Secrets.
+    fn client() -> Client {
+        let service = tower::service_fn(|request: Request<Body>| async move {
+            if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
+                std::future::pending::<()>().await;
+            }
+            let (status, answer) = if request.uri().path().ends_with("/secrets") {
+                let refusal = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                    "message": "secrets is forbidden", "reason": "Forbidden", "code": 403 });
+                (StatusCode::FORBIDDEN, refusal)
+            } else {
+                let metadata = json!({ "resourceVersion": "1" });
+                (
+                    StatusCode::OK,
+                    json!({ "kind": "List", "apiVersion": "v1", "metadata": metadata, "items": Value::Array(vec![]) }),
+                )
+            };
+            let response = Response::builder().status(status).body(Body::from(answer.to_string().into_bytes()));
+            Ok::<_, Infallible>(response.expect("a response"))
+        });
+        Client::new(service, "chat")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_is_denied_is_named_and_counted() {
+        let (metrics, health) = (Metrics::new(), Health::default());
+        health.looked_at_lease(true);
+        let settings = Settings {
+            image: "parley:test".into(),
+            namespaces: vec!["chat".into()],
+            listen: ([127, 0, 0, 1], 0).into(),
+            namespace: "system".into(),
+            identity: "a".into(),
+            log: String::new(),
+        };
+        let (client, stop) = (client(), CancellationToken::new());
+        let controllers = controllers(&client, &settings, &metrics, &health, &stop);
+        assert!(tokio::time::timeout(Duration::from_millis(100), controllers).await.is_err(), "it goes on trying");
+        let why = health.ready().unwrap_err();
+        assert!(why.starts_with("not yet known: Secret in chat;"), "{why}");
+        let text = metrics.render();
+        assert!(text.contains(r#"parley_operator_watch_errors_total{kind="Secret"} 1"#), "{text}");
+    }
 }
