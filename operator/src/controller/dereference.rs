@@ -24,6 +24,30 @@ pub struct References {
     pub fresh_password: String,
 }
 
+/// Something that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} could not be read: {cause}")]
+pub struct DereferenceError {
+    what: String,
+    /// Why. Part of the message, since people read it in a condition.
+    cause: Box<kube::Error>,
+}
+
+impl DereferenceError {
+    fn of(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        |cause| Self { what: what.into(), cause: Box::new(cause) }
+    }
+
+    /// A stable word for conditions and metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self.cause.as_ref() {
+            kube::Error::Api(status) if status.is_forbidden() => "ReferenceForbidden",
+            _ => "ApiUnavailable",
+        }
+    }
+}
+
 /// What is known of an IngressClass.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum IngressClassFound {
@@ -41,22 +65,31 @@ pub enum IngressClassFound {
 /// Reads everything. What has not changed since the last time is not read again.
 ///
 /// # Errors
-/// The API server refused or could not be reached.
-pub async fn dereference(cluster: &ChatCluster, context: &Context) -> Result<References, kube::Error> {
+/// What could not be read, because the API server refused or could not be reached.
+pub async fn dereference(cluster: &ChatCluster, context: &Context) -> Result<References, DereferenceError> {
     let namespace = cluster.namespace().unwrap_or_default();
     let mut secrets = BTreeMap::new();
     for name in secret_names(&cluster.spec, &Names::of(&cluster.name_any())) {
-        if let Some(data) = secret(context, &namespace, &name).await? {
+        let read = secret(context, &namespace, &name).await;
+        if let Some(data) = read.map_err(DereferenceError::of(format!("Secret {name}")))? {
             secrets.insert(name, data);
         }
     }
     let ingress = cluster.spec.exposure.as_ref().map(|exposure| &exposure.ingress);
     let ingress_class = match ingress {
-        Some(ingress) => ingress_class(context, ingress.class_name.as_deref()).await?,
+        Some(ingress) => {
+            let name = ingress.class_name.as_deref();
+            let what =
+                name.map_or_else(|| "the default IngressClass".to_owned(), |name| format!("IngressClass {name}"));
+            ingress_class(context, name).await.map_err(DereferenceError::of(what))?
+        }
         None => IngressClassFound::NotAsked,
     };
     let service_monitors_served = match cluster.spec.monitoring {
-        Some(_) => context.service_monitors_served().await?,
+        Some(_) => {
+            let served = context.service_monitors_served().await;
+            served.map_err(DereferenceError::of("the list of kinds that are served"))?
+        }
         None => false,
     };
     let fresh_password = context.entropy.password();
