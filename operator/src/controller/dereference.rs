@@ -1,4 +1,5 @@
-//! Step 1: reads what a spec points to, and nothing else. It judges nothing; `validate` does.
+//! Step 1: reads what a spec points to, and nothing else: of a Secret the keys that are named. It judges nothing; `validate`
+//! does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,15 +8,15 @@ use k8s_openapi::api::networking::v1::IngressClass;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 
-use super::context::Context;
+use super::context::{Context, Data};
 use crate::crd::{ChatCluster, ChatClusterSpec, SecretRef};
 use crate::names::Names;
 
 /// What a spec points to, as it was found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct References {
-    /// Data of every Secret that the spec names and that exists, and of the managed Valkey's own.
-    pub secrets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    /// Every Secret that the spec names and that exists, and the managed Valkey's own; of each, the keys that are needed.
+    pub secrets: BTreeMap<String, Data>,
     /// What is known of the IngressClass.
     pub ingress_class: IngressClassFound,
     /// Whether the API server knows ServiceMonitors.
@@ -69,8 +70,8 @@ pub enum IngressClassFound {
 pub async fn dereference(cluster: &ChatCluster, context: &Context) -> Result<References, DereferenceError> {
     let namespace = cluster.namespace().unwrap_or_default();
     let mut secrets = BTreeMap::new();
-    for name in secret_names(&cluster.spec, &Names::of(&cluster.name_any())) {
-        let read = secret(context, &namespace, &name).await;
+    for (name, keys) in secret_keys(&cluster.spec, &Names::of(&cluster.name_any())) {
+        let read = secret(context, &namespace, &name, &keys).await;
         if let Some(data) = read.map_err(DereferenceError::of(format!("Secret {name}")))? {
             secrets.insert(name, data);
         }
@@ -96,36 +97,77 @@ pub async fn dereference(cluster: &ChatCluster, context: &Context) -> Result<Ref
     Ok(References { secrets, ingress_class, service_monitors_served, fresh_password })
 }
 
-/// The Secrets that a spec depends on. A change of any of them is a reason to reconcile.
-pub fn secret_names(spec: &ChatClusterSpec, names: &Names) -> BTreeSet<String> {
+/// Which keys are read if the spec names none.
+pub mod usual_key {
+    /// Of `auth.token.secretRef`.
+    pub const TOKEN: &str = "secret";
+    /// Of `auth.token.jwksRef`.
+    pub const JWKS: &str = "jwks.json";
+    /// Of `api.secretRef`.
+    pub const API: &str = "key";
+    /// Of `redis.external.secretRef`.
+    pub const URL: &str = "url";
+    /// Of `redis.external.caRef`.
+    pub const CA: &str = "ca.crt";
+    /// Of the managed Valkey's own Secret.
+    pub const PASSWORD: &str = "password";
+}
+
+/// The Secrets that a spec depends on, with the keys that are needed of each; of a certificate for an Ingress none. A change
+/// of any of them is a reason to reconcile.
+pub fn secret_keys(spec: &ChatClusterSpec, names: &Names) -> BTreeMap<String, BTreeSet<String>> {
     let token = spec.auth.token.as_ref();
     let external = spec.redis.as_ref().and_then(|redis| redis.external.as_ref());
-    let references: [Option<&SecretRef>; 5] = [
-        token.and_then(|token| token.secret_ref.as_ref()),
-        token.and_then(|token| token.jwks_ref.as_ref()),
-        spec.api.as_ref().map(|api| &api.secret_ref),
-        external.map(|external| &external.secret_ref),
-        external.and_then(|external| external.ca_ref.as_ref()),
+    let references: [(Option<&SecretRef>, &str); 5] = [
+        (token.and_then(|token| token.secret_ref.as_ref()), usual_key::TOKEN),
+        (token.and_then(|token| token.jwks_ref.as_ref()), usual_key::JWKS),
+        (spec.api.as_ref().map(|api| &api.secret_ref), usual_key::API),
+        (external.map(|external| &external.secret_ref), usual_key::URL),
+        (external.and_then(|external| external.ca_ref.as_ref()), usual_key::CA),
     ];
-    let tls = spec.exposure.as_ref().and_then(|exposure| exposure.ingress.tls.as_ref()).map(|tls| &tls.secret_name);
-    let managed = spec.redis.as_ref().is_some_and(|redis| redis.managed.is_some()).then(|| names.valkey());
-    references.into_iter().flatten().map(|reference| &reference.name).chain(tls).cloned().chain(managed).collect()
+    let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (reference, usual) in references {
+        let Some(SecretRef { name, key }) = reference else { continue };
+        keys.entry(name.clone()).or_default().insert(key.as_deref().unwrap_or(usual).to_owned());
+    }
+    if let Some(tls) = spec.exposure.as_ref().and_then(|exposure| exposure.ingress.tls.as_ref()) {
+        keys.entry(tls.secret_name.clone()).or_default();
+    }
+    if spec.redis.as_ref().is_some_and(|redis| redis.managed.is_some()) {
+        keys.entry(names.valkey()).or_default().insert(usual_key::PASSWORD.to_owned());
+    }
+    keys
+}
+
+/// The class that a spec asks for: of no name, the default one.
+pub fn class_name(spec: &ChatClusterSpec) -> Option<Option<String>> {
+    spec.exposure.as_ref().map(|exposure| exposure.ingress.class_name.clone())
 }
 
 async fn secret(
     context: &Context,
     namespace: &str,
     name: &str,
-) -> Result<Option<BTreeMap<String, Vec<u8>>>, kube::Error> {
+    keys: &BTreeSet<String>,
+) -> Result<Option<Data>, kube::Error> {
     let version = context.children.secrets.version(namespace, name);
-    if let Some(known) = version.as_ref().and_then(|version| context.secrets.get(namespace, name, version)) {
+    if keys.is_empty() {
+        // Whether it is there is known without reading it.
+        return Ok(version.map(|_| Data::new()));
+    }
+    if let Some(known) = version.as_ref().and_then(|version| context.secrets.get(namespace, name, version, keys)) {
         return Ok(Some(known));
     }
     let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-    let Some(secret) = api.get_opt(name).await? else { return Ok(None) };
-    let data: BTreeMap<_, _> =
-        secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect();
-    context.secrets.remember(namespace, name, secret.resource_version(), &data);
+    let Some(Secret { metadata, data, .. }) = api.get_opt(name).await? else {
+        context.secrets.forget(namespace, name);
+        return Ok(None);
+    };
+    let wanted = data.into_iter().flatten().filter(|(key, _)| keys.contains(key));
+    let data: Data = wanted.map(|(key, value)| (key, value.0)).collect();
+    if let Some(version) = metadata.resource_version {
+        context.secrets.remember(namespace, name, &version, keys, &data);
+    }
     Ok(Some(data))
 }
 

@@ -258,6 +258,27 @@ async fn a_secret_that_did_not_change_is_not_read_again() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_looked_for_and_not_read() {
+    let api = Api::default();
+    let mut context = Arc::into_inner(context(&api)).expect("nobody else has it");
+    let spec = "{ auth: { open: {} }, exposure: { ingress: { host: a.test, tls: { secretName: t } } } }";
+    let path = "/apis/networking.k8s.io/v1/ingressclasses";
+    api.put(
+        path,
+        json!({ "kind": "IngressClassList", "apiVersion": "networking.k8s.io/v1", "metadata": {}, "items": [{
+        "metadata": { "name": "c", "annotations": { "ingressclass.kubernetes.io/is-default-class": "true" } },
+        "spec": { "controller": "traefik.io/ingress-controller" } }] }),
+    );
+    steps(spec, &context).await.unwrap();
+    assert_eq!(api.reason("ExposureReady"), "TlsSecretMissing");
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "t", "namespace": "chat", "resourceVersion": "7" } });
+    let meta: PartialObjectMeta<Secret> = serde_json::from_value(secret).unwrap();
+    context.children.secrets = super::children::Stores::with(vec![meta]);
+    steps(spec, &context).await.unwrap();
+    assert_eq!((api.reason("ExposureReady").as_str(), api.asked("GET t of secrets")), ("Configured", 0));
+}
+
+#[tokio::test]
 async fn the_number_of_instances_is_handed_over_not_dropped() {
     let api = Api::default();
     let spec = "{ auth: { open: {} }, redis: { managed: {} }, autoscaling: { minReplicas: 3, maxReplicas: 5 } }";

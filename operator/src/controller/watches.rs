@@ -1,6 +1,6 @@
 //! What wakes a reconcile: the ChatCluster itself, its children, its pods, and the Secrets that it names.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::children::{Scope, Streams, Watchers};
 use super::context::Context;
-use super::dereference::secret_names;
+use super::dereference::{class_name, secret_keys};
 use super::{error_policy, reconcile};
 use crate::crd::ChatCluster;
 use crate::names::{CLUSTER_LABEL, Names};
@@ -107,9 +107,7 @@ fn cluster_of(pod: &Pod) -> Option<ObjectRef<Guarded>> {
 /// The ChatClusters that name a Secret.
 fn naming_secret(clusters: &Store<Guarded>, secret: &PartialObjectMeta<Secret>) -> Vec<ObjectRef<Guarded>> {
     let (namespace, name) = (secret.namespace(), secret.name_any());
-    let names_it = |cluster: &ChatCluster| {
-        cluster.namespace() == namespace && secret_names(&cluster.spec, &Names::of(&cluster.name_any())).contains(&name)
-    };
+    let names_it = |cluster: &ChatCluster| cluster.namespace() == namespace && secrets_of(cluster).contains_key(&name);
     clusters
         .state()
         .iter()
@@ -118,9 +116,21 @@ fn naming_secret(clusters: &Store<Guarded>, secret: &PartialObjectMeta<Secret>) 
         .collect()
 }
 
+fn secrets_of(cluster: &ChatCluster) -> BTreeMap<String, BTreeSet<String>> {
+    secret_keys(&cluster.spec, &Names::of(&cluster.name_any()))
+}
+
 fn forget_the_dead(clusters: &Store<Guarded>, context: &Context) {
-    let alive: HashSet<String> = clusters.state().iter().filter_map(|cluster| cluster.uid()).collect();
+    let clusters = clusters.state();
+    let alive: HashSet<String> = clusters.iter().filter_map(|cluster| cluster.uid()).collect();
     context.ledger.keep_only(&alive);
     context.told.keep_only(&alive);
     context.failures.lock().retain(|uid, _| alive.contains(uid));
+    let readable = || clusters.iter().filter_map(|cluster| cluster.0.as_ref().ok());
+    let secrets = |cluster: &ChatCluster| {
+        let namespace = cluster.namespace().unwrap_or_default();
+        secrets_of(cluster).into_keys().map(move |name| (namespace.clone(), name))
+    };
+    context.secrets.keep_only(&readable().flat_map(secrets).collect());
+    context.ingress_classes.keep_only(&readable().filter_map(|cluster| class_name(&cluster.spec)).collect());
 }
