@@ -1,8 +1,5 @@
 //! `/livez`, `/readyz` and `/metrics` of the operator itself.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -11,25 +8,21 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::health::Health;
 use crate::metrics::Metrics;
 
-/// What the probes tell.
+/// What is told.
 #[derive(Clone)]
 pub struct Admin {
-    ready: Arc<AtomicBool>,
     metrics: Metrics,
+    health: Health,
 }
 
 impl Admin {
-    /// Not ready yet.
+    /// Tells these.
     #[must_use]
-    pub fn new(metrics: Metrics) -> Self {
-        Self { ready: Arc::default(), metrics }
-    }
-
-    /// The API server was reached: this replica can act, or stands by to act.
-    pub fn is_ready(&self) {
-        self.ready.store(true, Ordering::Relaxed);
+    pub fn new(metrics: Metrics, health: Health) -> Self {
+        Self { metrics, health }
     }
 
     /// Answers until `stop`.
@@ -42,22 +35,52 @@ impl Admin {
 
     fn router(self) -> Router {
         Router::new()
-            .route("/livez", get(async || "ok\n"))
+            .route("/livez", get(live))
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
             .with_state(self)
     }
 }
 
+async fn live(State(admin): State<Admin>) -> Response {
+    probe(admin.health.lives())
+}
+
 async fn ready(State(admin): State<Admin>) -> Response {
-    if admin.ready.load(Ordering::Relaxed) {
-        "ok\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the API server was not reached yet\n").into_response()
+    probe(admin.health.ready())
+}
+
+fn probe(health: Result<(), String>) -> Response {
+    match health {
+        Ok(()) => "ok\n".into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], admin.metrics.render()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn status(admin: &Admin, path: &str) -> u16 {
+        let request = axum::extract::Request::get(path).body(axum::body::Body::empty()).expect("a request");
+        admin.clone().router().oneshot(request).await.expect("an answer").status().as_u16()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn probes_tell_what_the_replica_does() {
+        let admin = Admin::new(Metrics::new(), Health::default());
+        assert_eq!((status(&admin, "/livez").await, status(&admin, "/readyz").await), (200, 503));
+        admin.health.looked_at_lease(true);
+        assert_eq!((status(&admin, "/livez").await, status(&admin, "/readyz").await), (200, 200));
+        admin.health.awaits("Secret".into());
+        tokio::time::advance(std::time::Duration::from_mins(5)).await;
+        assert_eq!((status(&admin, "/livez").await, status(&admin, "/readyz").await), (503, 503));
+    }
 }

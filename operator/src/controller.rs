@@ -30,7 +30,9 @@ use crate::crd::ChatCluster;
 use crate::names::Names;
 use apply::{Applied, ApplyError};
 use context::Context;
+use dereference::DereferenceError;
 use status::{Facts, Observed, Outcome};
+use validate::ValidatedCluster;
 
 /// Without any event, everything is looked at again after this.
 const SLOWLY: Duration = Duration::from_mins(10);
@@ -43,8 +45,8 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     /// What the spec points to could not be read.
-    #[error("what the spec points to could not be read")]
-    Dereference(#[source] kube::Error),
+    #[error(transparent)]
+    Dereference(#[from] DereferenceError),
     /// A child could not be applied.
     #[error(transparent)]
     Apply(#[from] ApplyError),
@@ -58,7 +60,7 @@ impl ReconcileError {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Dereference(_) => "DereferenceFailed",
+            Self::Dereference(error) => error.reason(),
             Self::Apply(error) => error.reason(),
             Self::Status(_) => "StatusFailed",
         }
@@ -93,7 +95,10 @@ pub async fn reconcile(
 }
 
 async fn five_steps(cluster: &ChatCluster, context: &Context, now: Timestamp) -> Result<Action, ReconcileError> {
-    let references = dereference::dereference(cluster, context).await.map_err(ReconcileError::Dereference)?;
+    let references = match dereference::dereference(cluster, context).await {
+        Ok(references) => references,
+        Err(error) => return Err(fail(cluster, None, error.into(), context, now).await),
+    };
     let validated = match validate::validate(cluster, &references, &context.usual_image) {
         Ok(validated) => validated,
         Err(invalid) => {
@@ -109,12 +114,23 @@ async fn five_steps(cluster: &ChatCluster, context: &Context, now: Timestamp) ->
             tell(cluster, Outcome::Applied(&validated, &applied), &observed, context, now).await?;
             Ok(Action::requeue(next_look(&observed)))
         }
-        Err(error) => {
-            let observed = observe(cluster, &Applied::default(), context, now).await;
-            tell(cluster, Outcome::Failed(&validated, &error), &observed, context, now).await?;
-            Err(error.into())
-        }
+        Err(error) => Err(fail(cluster, Some(&validated), error.into(), context, now).await),
     }
+}
+
+/// Tells of a failure, and hands it on: that it could not be told as well is only logged.
+async fn fail(
+    cluster: &ChatCluster,
+    validated: Option<&ValidatedCluster>,
+    error: ReconcileError,
+    context: &Context,
+    now: Timestamp,
+) -> ReconcileError {
+    let observed = observe(cluster, &Applied::default(), context, now).await;
+    if let Err(untold) = tell(cluster, Outcome::Failed(validated, &error), &observed, context, now).await {
+        tracing::warn!(error = %chain(&untold), "a failure could not be told");
+    }
+    error
 }
 
 async fn observe(cluster: &ChatCluster, applied: &Applied, context: &Context, now: Timestamp) -> Observed {

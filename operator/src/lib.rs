@@ -7,8 +7,10 @@ pub mod entropy;
 pub mod names;
 
 pub mod crd;
+pub mod health;
 pub mod metrics;
 pub mod settings;
+pub mod term;
 
 pub mod profiles;
 
@@ -16,5 +18,6 @@ pub mod controller;
 
 pub mod admin;
 pub mod client;
+pub mod lease;
 
 pub mod run;

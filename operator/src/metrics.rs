@@ -21,6 +21,7 @@ pub struct Metrics {
     written: Count,
     pruned: Count,
     requests: Count,
+    watch_errors: Count,
     duration: Histogram,
     leading: Gauge,
 }
@@ -30,16 +31,17 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("parley_operator");
-        let (reconciled, written, pruned, requests) = <(Count, Count, Count, Count)>::default();
+        let (reconciled, written, pruned, requests, watch_errors) = <(Count, Count, Count, Count, Count)>::default();
         let duration = Histogram::new(exponential_buckets(0.001, 4.0, 8));
         let leading = Gauge::default();
         registry.register("reconciled", "Reconciles, by result", reconciled.clone());
         registry.register("written", "Children written, by kind", written.clone());
         registry.register("pruned", "Children deleted because they were not wanted any more, by kind", pruned.clone());
         registry.register("api_requests", "Requests to the API server, by verb", requests.clone());
+        registry.register("watch_errors", "Watches that broke or were refused, by kind", watch_errors.clone());
         registry.register_with_unit("reconcile", "Time of a reconcile", Unit::Seconds, duration.clone());
         registry.register("leading", "1 while this operator is the one that acts", leading.clone());
-        Self { registry: Arc::new(registry), reconciled, written, pruned, requests, duration, leading }
+        Self { registry: Arc::new(registry), reconciled, written, pruned, requests, watch_errors, duration, leading }
     }
 
     /// A reconcile ended: `ok`, or the reason of its error.
@@ -61,6 +63,11 @@ impl Metrics {
     /// A request goes out.
     pub fn requested(&self, verb: &'static str) {
         self.requests.get_or_create(&vec![("verb", verb.to_owned())]).inc();
+    }
+
+    /// A watch broke, or was refused.
+    pub fn watch_failed(&self, kind: &str) {
+        self.watch_errors.get_or_create(&vec![("kind", kind.to_owned())]).inc();
     }
 
     /// This operator begins or ceases to be the one that acts.

@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Config};
-use kube_lease_manager::LeaseManagerBuilder;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -16,110 +14,67 @@ use crate::admin::Admin;
 use crate::client;
 use crate::controller::build::Surroundings;
 use crate::controller::census::Census;
-use crate::controller::children::{self, Scope};
+use crate::controller::children::{self, Scope, Watchers};
 use crate::controller::context::{ClassMemory, Context, Entropy, SecretMemory, Told};
 use crate::controller::ledger::Ledger;
 use crate::controller::watches;
+use crate::health::Health;
+use crate::lease::Lease;
 use crate::metrics::Metrics;
 use crate::names::REPORTER;
 use crate::settings::Settings;
-
-/// Name of the Lease.
-const LEASE: &str = "parley-operator";
-/// How long a Lease holds, in seconds. Those who stand by look again when it runs out, even if it was released before.
-const LEASE_SECONDS: u64 = 15;
-/// How long before it runs out it is renewed.
-const RENEWAL_SECONDS: u64 = 5;
-/// Between two attempts to reach an API server that was not there at the start.
-const AGAIN: Duration = Duration::from_secs(2);
+use crate::term::Term;
 
 /// Looks after ChatClusters until `stop`.
 ///
 /// # Errors
-/// The admin address is taken, the connection is not usable, or leadership was lost: another replica acts by now, and the
-/// process must end rather than act beside it.
+/// The admin address is taken, the connection is not usable, or leadership was lost: another replica may act by now, and
+/// the process must end rather than act beside it.
 pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
-    let metrics = Metrics::new();
-    let admin = Admin::new(metrics.clone());
+    let (metrics, health, term) = (Metrics::new(), Health::default(), Term::default());
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
     tracing::info!(address = %settings.listen, "probes and metrics");
     let mut servers = JoinSet::new();
-    servers.spawn(admin.clone().serve(listener, stop.clone()));
+    servers.spawn(Admin::new(metrics.clone(), health.clone()).serve(listener, stop.clone()));
 
     let config = Config::infer().await.context("no kubeconfig, and not inside a cluster")?;
-    let client = client::connect(config, metrics.clone())?;
-    if !wait_for_api(&client, &stop).await {
-        return Ok(());
-    }
-    admin.is_ready();
-    let lease = LeaseManagerBuilder::new(client.clone(), LEASE)
-        .with_namespace(&settings.namespace)
-        .with_identity(&settings.identity)
-        .with_duration(LEASE_SECONDS)
-        .with_grace(RENEWAL_SECONDS)
-        .build()
-        .await
-        .context("the Lease cannot be made")?;
-    let (mut leads, lease_task) = lease.watch().await;
+    let client = client::connect(config.clone(), metrics.clone(), term.clone())?;
+    let lease = client::connect_for_lease(config, metrics.clone())?;
+    let mut lease = Lease::new(lease, &settings.namespace, &settings.identity, term, health.clone());
     tracing::info!(identity = %settings.identity, "standing by for the Lease");
-    let led = tokio::select! {
+    let leads = tokio::select! {
         biased;
-        () = stop.cancelled() => Ok(()),
-        led = leads.wait_for(|leads| *leads) => led.map(drop).context("the Lease cannot be watched"),
+        () = stop.cancelled() => false,
+        () = lease.acquire() => true,
     };
-    let mut outcome = led;
-    if outcome.is_ok() && !stop.is_cancelled() {
+    let mut outcome = Ok(());
+    if leads {
         tracing::info!("leading");
         metrics.leads(true);
-        let acting = stop.child_token();
-        let controllers = controllers(&client, &settings, &metrics, &acting);
-        tokio::pin!(controllers);
-        let lost = async { leads.wait_for(|leads| !*leads).await.map(drop) };
+        // What is lost is dropped at once, with all that it was about to do.
         outcome = tokio::select! {
-            () = &mut controllers => Ok(()),
-            _ = lost => {
-                acting.cancel();
-                Err(anyhow::anyhow!("the Lease was lost to another replica"))
-            }
+            biased;
+            lost = lease.keep() => Err(lost.into()),
+            () = Box::pin(controllers(&client, &settings, &metrics, &health, &stop)) => Ok(()),
         };
         metrics.leads(false);
     }
-    // Closing the channel releases the Lease, so that one that starts now need not wait for it to run out.
-    drop(leads);
-    if let Err(error) = lease_task.await {
-        tracing::warn!(error = %error, "the Lease was not released");
-    }
+    // So that one that starts now need not wait for it to run out.
+    lease.release().await;
     stop.cancel();
     while servers.join_next().await.is_some() {}
     outcome
 }
 
-/// Until the API server answers; false if `stop` came first.
-async fn wait_for_api(client: &Client, stop: &CancellationToken) -> bool {
-    loop {
-        let answer = tokio::select! {
-            biased;
-            () = stop.cancelled() => return false,
-            answer = client.apiserver_version() => answer,
-        };
-        match answer {
-            Ok(version) => {
-                tracing::info!(version = %version.git_version, "the API server answers");
-                return true;
-            }
-            Err(error) => tracing::warn!(error = %error, "the API server does not answer; trying again"),
-        }
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return false,
-            () = tokio::time::sleep(AGAIN) => {}
-        }
-    }
-}
-
 /// One controller per scope, until all have ended.
-async fn controllers(client: &Client, settings: &Settings, metrics: &Metrics, stop: &CancellationToken) {
+async fn controllers(
+    client: &Client,
+    settings: &Settings,
+    metrics: &Metrics,
+    health: &Health,
+    stop: &CancellationToken,
+) {
     let scopes: Vec<Scope> = if settings.namespaces.is_empty() {
         vec![Scope::Cluster]
     } else {
@@ -127,9 +82,10 @@ async fn controllers(client: &Client, settings: &Settings, metrics: &Metrics, st
     };
     let reporter = Reporter { controller: REPORTER.to_owned(), instance: Some(settings.identity.clone()) };
     let recorder = Recorder::new(client.clone(), reporter);
+    let watchers = Watchers { metrics: metrics.clone(), health: health.clone() };
     let mut running = JoinSet::new();
     for scope in scopes {
-        let (children, streams) = children::watch(client, &scope);
+        let (children, streams) = children::watch(client, &scope, &watchers);
         let context = Arc::new(Context {
             client: client.clone(),
             children,
@@ -146,8 +102,64 @@ async fn controllers(client: &Client, settings: &Settings, metrics: &Metrics, st
             usual_image: settings.image.clone(),
             surroundings: Surroundings { operator_namespace: settings.namespace.clone() },
         });
-        let stop = stop.clone();
-        running.spawn(async move { watches::run(context, &scope, streams, stop).await });
+        let (watchers, stop) = (watchers.clone(), stop.clone());
+        running.spawn(async move { watches::run(context, &scope, streams, watchers, stop).await });
     }
     while running.join_next().await.is_some() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use hyper::{Request, Response, StatusCode};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A client of an API server that has nothing, and lets nobody list Secrets.
+    fn client() -> Client {
+        let service = tower::service_fn(|request: Request<Body>| async move {
+            if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
+                std::future::pending::<()>().await;
+            }
+            let (status, answer) = if request.uri().path().ends_with("/secrets") {
+                let refusal = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                    "message": "secrets is forbidden", "reason": "Forbidden", "code": 403 });
+                (StatusCode::FORBIDDEN, refusal)
+            } else {
+                let metadata = json!({ "resourceVersion": "1" });
+                (
+                    StatusCode::OK,
+                    json!({ "kind": "List", "apiVersion": "v1", "metadata": metadata, "items": Value::Array(vec![]) }),
+                )
+            };
+            let response = Response::builder().status(status).body(Body::from(answer.to_string().into_bytes()));
+            Ok::<_, Infallible>(response.expect("a response"))
+        });
+        Client::new(service, "chat")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_is_denied_is_named_and_counted() {
+        let (metrics, health) = (Metrics::new(), Health::default());
+        health.looked_at_lease(true);
+        let settings = Settings {
+            image: "parley:test".into(),
+            namespaces: vec!["chat".into()],
+            listen: ([127, 0, 0, 1], 0).into(),
+            namespace: "system".into(),
+            identity: "a".into(),
+            log: String::new(),
+        };
+        let (client, stop) = (client(), CancellationToken::new());
+        let controllers = controllers(&client, &settings, &metrics, &health, &stop);
+        assert!(tokio::time::timeout(Duration::from_millis(100), controllers).await.is_err(), "it goes on trying");
+        let why = health.ready().unwrap_err();
+        assert!(why.starts_with("not yet known: Secret in chat;"), "{why}");
+        let text = metrics.render();
+        assert!(text.contains(r#"parley_operator_watch_errors_total{kind="Secret"} 1"#), "{text}");
+    }
 }

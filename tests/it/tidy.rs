@@ -71,8 +71,10 @@ const OPERATOR: Package = Package {
         ("entropy", 1),
         // Contracts.
         ("crd", 1),
+        ("health", 1),
         ("metrics", 1),
         ("settings", 1),
+        ("term", 1),
         // Tables.
         ("profiles", 2),
         // The five steps.
@@ -80,6 +82,7 @@ const OPERATOR: Package = Package {
         // The rim.
         ("admin", 4),
         ("client", 4),
+        ("lease", 4),
         ("run", 5),
         ("main", 6),
     ],

@@ -19,7 +19,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 # Reads what is asked for.
 - apiGroups: [parley.dev]
   resources: [chatclusters]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # Says what came of it.
 - apiGroups: [parley.dev]
   resources: [chatclusters/status]
@@ -52,7 +52,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 # Counts instances that are ready or drain, and learns where to ask for their sessions.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # Tells of transitions.
 - apiGroups: [events.k8s.io]
   resources: [events]

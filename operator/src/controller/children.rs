@@ -5,7 +5,7 @@ mod slim;
 
 use std::sync::Arc;
 
-use futures_util::stream::{BoxStream, StreamExt as _};
+use futures_util::stream::{BoxStream, Stream, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -19,6 +19,8 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
+use crate::health::Health;
+use crate::metrics::Metrics;
 use crate::names::{CLUSTER_LABEL, managed_selector};
 
 pub use slim::{Slim, fingerprint};
@@ -84,21 +86,58 @@ pub struct Streams {
     pub pods: Touched<Pod>,
 }
 
+/// Who is told how a watch fares: one that is refused or broken must show.
+#[derive(Clone)]
+pub struct Watchers {
+    /// Counts what goes wrong.
+    pub metrics: Metrics,
+    /// Is not ready before everything is known.
+    pub health: Health,
+}
+
+impl Watchers {
+    /// Tells of this watch of a kind.
+    pub fn of<K, S>(
+        &self,
+        kind: &str,
+        scope: &Scope,
+        events: S,
+    ) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + use<K, S>
+    where
+        S: Stream<Item = Result<watcher::Event<K>, watcher::Error>>,
+    {
+        let (watchers, kind) = (self.clone(), kind.to_owned());
+        let what = match scope {
+            Scope::Cluster => kind.clone(),
+            Scope::Namespace(namespace) => format!("{kind} in {namespace}"),
+        };
+        self.health.awaits(what.clone());
+        events.inspect(move |event| match event {
+            Ok(watcher::Event::InitDone) => watchers.health.knows(&what),
+            Ok(_) => {}
+            Err(error) => {
+                watchers.metrics.watch_failed(&kind);
+                tracing::warn!(error = %error, kind, "a watch was refused or broke; it is begun anew");
+            }
+        })
+    }
+}
+
 /// Begins to watch everything. Nothing happens until the streams are polled.
 #[must_use]
-pub fn watch(client: &Client, scope: &Scope) -> (Children, Streams) {
+pub fn watch(client: &Client, scope: &Scope, watchers: &Watchers) -> (Children, Streams) {
     let ours = managed_selector();
-    let (service_accounts, a) = stores(client, scope, Some(&ours));
-    let (config_maps, b) = stores(client, scope, Some(&ours));
-    let (secrets, c) = stores(client, scope, None);
-    let (services, d) = stores(client, scope, Some(&ours));
-    let (network_policies, e) = stores(client, scope, Some(&ours));
-    let (disruption_budgets, f) = stores(client, scope, Some(&ours));
-    let (ingresses, g) = stores(client, scope, Some(&ours));
-    let (stateful_sets, h) = stores(client, scope, Some(&ours));
-    let (deployments, i) = stores(client, scope, Some(&ours));
-    let (autoscalers, j) = stores(client, scope, Some(&ours));
-    let (pods, k) = stores(client, scope, Some(&ours));
+    let (service_accounts, a) = stores(client, scope, watchers, Some(&ours));
+    let (config_maps, b) = stores(client, scope, watchers, Some(&ours));
+    let (secrets, c) = stores(client, scope, watchers, None);
+    let (services, d) = stores(client, scope, watchers, Some(&ours));
+    let (network_policies, e) = stores(client, scope, watchers, Some(&ours));
+    let (disruption_budgets, f) = stores(client, scope, watchers, Some(&ours));
+    let (ingresses, g) = stores(client, scope, watchers, Some(&ours));
+    let (stateful_sets, h) = stores(client, scope, watchers, Some(&ours));
+    let (deployments, i) = stores(client, scope, watchers, Some(&ours));
+    let (autoscalers, j) = stores(client, scope, watchers, Some(&ours));
+    let (pods, k) = stores(client, scope, watchers, Some(&ours));
     let children = Children {
         service_accounts,
         config_maps,
@@ -128,7 +167,7 @@ pub fn watch(client: &Client, scope: &Scope) -> (Children, Streams) {
     (children, streams)
 }
 
-fn stores<K>(client: &Client, scope: &Scope, selector: Option<&str>) -> (Stores<K>, Touched<K>)
+fn stores<K>(client: &Client, scope: &Scope, watchers: &Watchers, selector: Option<&str>) -> (Stores<K>, Touched<K>)
 where
     K: Slim
         + Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -141,13 +180,8 @@ where
 {
     let config = watcher::Config { label_selector: selector.map(str::to_owned), ..watcher::Config::default() };
     let (reader, writer) = reflector::store();
-    let stream = watcher(scope.api::<K>(client), config)
-        .default_backoff()
-        .modify(Slim::slim)
-        .reflect(writer)
-        .touched_objects()
-        .boxed();
-    (Stores(reader), stream)
+    let events = watcher(scope.api::<K>(client), config).default_backoff().modify(Slim::slim).reflect(writer);
+    (Stores(reader), watchers.of(&K::kind(&()), scope, events).touched_objects().boxed())
 }
 
 /// The store of one kind.

@@ -1,4 +1,5 @@
-//! Step 1: reads what a spec points to, and nothing else. It judges nothing; `validate` does.
+//! Step 1: reads what a spec points to, and nothing else: of a Secret the keys that are named. It judges nothing; `validate`
+//! does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,21 +8,45 @@ use k8s_openapi::api::networking::v1::IngressClass;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 
-use super::context::Context;
+use super::context::{Context, Data};
 use crate::crd::{ChatCluster, ChatClusterSpec, SecretRef};
 use crate::names::Names;
 
 /// What a spec points to, as it was found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct References {
-    /// Data of every Secret that the spec names and that exists, and of the managed Valkey's own.
-    pub secrets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    /// Every Secret that the spec names and that exists, and the managed Valkey's own; of each, the keys that are needed.
+    pub secrets: BTreeMap<String, Data>,
     /// What is known of the IngressClass.
     pub ingress_class: IngressClassFound,
     /// Whether the API server knows ServiceMonitors.
     pub service_monitors_served: bool,
     /// A password for a managed Valkey that has none yet.
     pub fresh_password: String,
+}
+
+/// Something that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} could not be read: {cause}")]
+pub struct DereferenceError {
+    what: String,
+    /// Why. Part of the message, since people read it in a condition.
+    cause: Box<kube::Error>,
+}
+
+impl DereferenceError {
+    fn of(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        |cause| Self { what: what.into(), cause: Box::new(cause) }
+    }
+
+    /// A stable word for conditions and metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self.cause.as_ref() {
+            kube::Error::Api(status) if status.is_forbidden() => "ReferenceForbidden",
+            _ => "ApiUnavailable",
+        }
+    }
 }
 
 /// What is known of an IngressClass.
@@ -41,58 +66,108 @@ pub enum IngressClassFound {
 /// Reads everything. What has not changed since the last time is not read again.
 ///
 /// # Errors
-/// The API server refused or could not be reached.
-pub async fn dereference(cluster: &ChatCluster, context: &Context) -> Result<References, kube::Error> {
+/// What could not be read, because the API server refused or could not be reached.
+pub async fn dereference(cluster: &ChatCluster, context: &Context) -> Result<References, DereferenceError> {
     let namespace = cluster.namespace().unwrap_or_default();
     let mut secrets = BTreeMap::new();
-    for name in secret_names(&cluster.spec, &Names::of(&cluster.name_any())) {
-        if let Some(data) = secret(context, &namespace, &name).await? {
+    for (name, keys) in secret_keys(&cluster.spec, &Names::of(&cluster.name_any())) {
+        let read = secret(context, &namespace, &name, &keys).await;
+        if let Some(data) = read.map_err(DereferenceError::of(format!("Secret {name}")))? {
             secrets.insert(name, data);
         }
     }
     let ingress = cluster.spec.exposure.as_ref().map(|exposure| &exposure.ingress);
     let ingress_class = match ingress {
-        Some(ingress) => ingress_class(context, ingress.class_name.as_deref()).await?,
+        Some(ingress) => {
+            let name = ingress.class_name.as_deref();
+            let what =
+                name.map_or_else(|| "the default IngressClass".to_owned(), |name| format!("IngressClass {name}"));
+            ingress_class(context, name).await.map_err(DereferenceError::of(what))?
+        }
         None => IngressClassFound::NotAsked,
     };
     let service_monitors_served = match cluster.spec.monitoring {
-        Some(_) => context.service_monitors_served().await?,
+        Some(_) => {
+            let served = context.service_monitors_served().await;
+            served.map_err(DereferenceError::of("the list of kinds that are served"))?
+        }
         None => false,
     };
     let fresh_password = context.entropy.password();
     Ok(References { secrets, ingress_class, service_monitors_served, fresh_password })
 }
 
-/// The Secrets that a spec depends on. A change of any of them is a reason to reconcile.
-pub fn secret_names(spec: &ChatClusterSpec, names: &Names) -> BTreeSet<String> {
+/// Which keys are read if the spec names none.
+pub mod usual_key {
+    /// Of `auth.token.secretRef`.
+    pub const TOKEN: &str = "secret";
+    /// Of `auth.token.jwksRef`.
+    pub const JWKS: &str = "jwks.json";
+    /// Of `api.secretRef`.
+    pub const API: &str = "key";
+    /// Of `redis.external.secretRef`.
+    pub const URL: &str = "url";
+    /// Of `redis.external.caRef`.
+    pub const CA: &str = "ca.crt";
+    /// Of the managed Valkey's own Secret.
+    pub const PASSWORD: &str = "password";
+}
+
+/// The Secrets that a spec depends on, with the keys that are needed of each; of a certificate for an Ingress none. A change
+/// of any of them is a reason to reconcile.
+pub fn secret_keys(spec: &ChatClusterSpec, names: &Names) -> BTreeMap<String, BTreeSet<String>> {
     let token = spec.auth.token.as_ref();
     let external = spec.redis.as_ref().and_then(|redis| redis.external.as_ref());
-    let references: [Option<&SecretRef>; 5] = [
-        token.and_then(|token| token.secret_ref.as_ref()),
-        token.and_then(|token| token.jwks_ref.as_ref()),
-        spec.api.as_ref().map(|api| &api.secret_ref),
-        external.map(|external| &external.secret_ref),
-        external.and_then(|external| external.ca_ref.as_ref()),
+    let references: [(Option<&SecretRef>, &str); 5] = [
+        (token.and_then(|token| token.secret_ref.as_ref()), usual_key::TOKEN),
+        (token.and_then(|token| token.jwks_ref.as_ref()), usual_key::JWKS),
+        (spec.api.as_ref().map(|api| &api.secret_ref), usual_key::API),
+        (external.map(|external| &external.secret_ref), usual_key::URL),
+        (external.and_then(|external| external.ca_ref.as_ref()), usual_key::CA),
     ];
-    let tls = spec.exposure.as_ref().and_then(|exposure| exposure.ingress.tls.as_ref()).map(|tls| &tls.secret_name);
-    let managed = spec.redis.as_ref().is_some_and(|redis| redis.managed.is_some()).then(|| names.valkey());
-    references.into_iter().flatten().map(|reference| &reference.name).chain(tls).cloned().chain(managed).collect()
+    let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (reference, usual) in references {
+        let Some(SecretRef { name, key }) = reference else { continue };
+        keys.entry(name.clone()).or_default().insert(key.as_deref().unwrap_or(usual).to_owned());
+    }
+    if let Some(tls) = spec.exposure.as_ref().and_then(|exposure| exposure.ingress.tls.as_ref()) {
+        keys.entry(tls.secret_name.clone()).or_default();
+    }
+    if spec.redis.as_ref().is_some_and(|redis| redis.managed.is_some()) {
+        keys.entry(names.valkey()).or_default().insert(usual_key::PASSWORD.to_owned());
+    }
+    keys
+}
+
+/// The class that a spec asks for: of no name, the default one.
+pub fn class_name(spec: &ChatClusterSpec) -> Option<Option<String>> {
+    spec.exposure.as_ref().map(|exposure| exposure.ingress.class_name.clone())
 }
 
 async fn secret(
     context: &Context,
     namespace: &str,
     name: &str,
-) -> Result<Option<BTreeMap<String, Vec<u8>>>, kube::Error> {
+    keys: &BTreeSet<String>,
+) -> Result<Option<Data>, kube::Error> {
     let version = context.children.secrets.version(namespace, name);
-    if let Some(known) = version.as_ref().and_then(|version| context.secrets.get(namespace, name, version)) {
+    if keys.is_empty() {
+        // Whether it is there is known without reading it.
+        return Ok(version.map(|_| Data::new()));
+    }
+    if let Some(known) = version.as_ref().and_then(|version| context.secrets.get(namespace, name, version, keys)) {
         return Ok(Some(known));
     }
     let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-    let Some(secret) = api.get_opt(name).await? else { return Ok(None) };
-    let data: BTreeMap<_, _> =
-        secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect();
-    context.secrets.remember(namespace, name, secret.resource_version(), &data);
+    let Some(Secret { metadata, data, .. }) = api.get_opt(name).await? else {
+        context.secrets.forget(namespace, name);
+        return Ok(None);
+    };
+    let wanted = data.into_iter().flatten().filter(|(key, _)| keys.contains(key));
+    let data: Data = wanted.map(|(key, value)| (key, value.0)).collect();
+    if let Some(version) = metadata.resource_version {
+        context.secrets.remember(namespace, name, &version, keys, &data);
+    }
     Ok(Some(data))
 }
 

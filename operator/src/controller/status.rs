@@ -13,7 +13,8 @@ mod writer;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::apply::{Applied, ApplyError};
+use super::ReconcileError;
+use super::apply::Applied;
 use super::validate::{Invalid, ValidatedCluster};
 use crate::crd::{ChatCluster, ChatClusterStatus, Condition, ConditionStatus, RedisStatus};
 use crate::names::{Component, Names};
@@ -26,8 +27,8 @@ pub use writer::write;
 pub enum Outcome<'a> {
     /// The author of the spec must put something right; nothing was applied.
     Refused(&'a Invalid),
-    /// Something could not be applied.
-    Failed(&'a ValidatedCluster, &'a ApplyError),
+    /// Something could not be applied; or not even read, and then the spec is not validated.
+    Failed(Option<&'a ValidatedCluster>, &'a ReconcileError),
     /// Everything was applied.
     Applied(&'a ValidatedCluster, &'a Applied),
 }
@@ -68,7 +69,8 @@ impl Facts<'_> {
     fn validated(&self) -> Option<&ValidatedCluster> {
         match self.outcome {
             Outcome::Refused(_) => None,
-            Outcome::Failed(cluster, _) | Outcome::Applied(cluster, _) => Some(cluster),
+            Outcome::Failed(cluster, _) => cluster,
+            Outcome::Applied(cluster, _) => Some(cluster),
         }
     }
 

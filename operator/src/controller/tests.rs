@@ -217,6 +217,32 @@ async fn a_missing_secret_waits_for_a_change() {
 }
 
 #[tokio::test]
+async fn what_may_not_be_read_is_told() {
+    let token = "auth: { token: { secretRef: { name: t } } }";
+    let exposed = "{ auth: { open: {} }, exposure: { ingress: { host: a.test, className: c } } }";
+    for (spec, part, status, reason) in [
+        (token, "/secrets/t", StatusCode::FORBIDDEN, "ReferenceForbidden"),
+        (exposed, "/ingressclasses/c", StatusCode::INTERNAL_SERVER_ERROR, "ApiUnavailable"),
+    ] {
+        let api = Api::default();
+        api.trouble(Method::GET, part, status, "no");
+        let error = steps(spec, &context(&api)).await.unwrap_err();
+        assert_eq!(error.reason(), reason);
+        assert_eq!((api.reason("Ready"), api.reason("Degraded")), (reason.into(), reason.into()));
+        assert_eq!((api.asked("PATCH demo of deployments"), api.asked("POST events")), (0, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_cannot_be_told_is_still_the_failure() {
+    let api = Api::default();
+    api.trouble(Method::PATCH, "/configmaps/", StatusCode::FORBIDDEN, "exceeded quota: small");
+    api.trouble(Method::PATCH, "/chatclusters/demo/status", StatusCode::INTERNAL_SERVER_ERROR, "etcd is gone");
+    let error = steps("auth: { open: {} }", &context(&api)).await.unwrap_err();
+    assert_eq!(error.reason(), "QuotaExceeded");
+}
+
+#[tokio::test]
 async fn a_secret_that_did_not_change_is_not_read_again() {
     let api = Api::default();
     let mut context = Arc::into_inner(context(&api)).expect("nobody else has it");
@@ -229,6 +255,27 @@ async fn a_secret_that_did_not_change_is_not_read_again() {
         steps("auth: { token: { secretRef: { name: t } } }", &context).await.unwrap();
     }
     assert_eq!(api.asked("GET t of secrets"), 1);
+}
+
+#[tokio::test]
+async fn a_certificate_is_looked_for_and_not_read() {
+    let api = Api::default();
+    let mut context = Arc::into_inner(context(&api)).expect("nobody else has it");
+    let spec = "{ auth: { open: {} }, exposure: { ingress: { host: a.test, tls: { secretName: t } } } }";
+    let path = "/apis/networking.k8s.io/v1/ingressclasses";
+    api.put(
+        path,
+        json!({ "kind": "IngressClassList", "apiVersion": "networking.k8s.io/v1", "metadata": {}, "items": [{
+        "metadata": { "name": "c", "annotations": { "ingressclass.kubernetes.io/is-default-class": "true" } },
+        "spec": { "controller": "traefik.io/ingress-controller" } }] }),
+    );
+    steps(spec, &context).await.unwrap();
+    assert_eq!(api.reason("ExposureReady"), "TlsSecretMissing");
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "t", "namespace": "chat", "resourceVersion": "7" } });
+    let meta: PartialObjectMeta<Secret> = serde_json::from_value(secret).unwrap();
+    context.children.secrets = super::children::Stores::with(vec![meta]);
+    steps(spec, &context).await.unwrap();
+    assert_eq!((api.reason("ExposureReady").as_str(), api.asked("GET t of secrets")), ("Configured", 0));
 }
 
 #[tokio::test]

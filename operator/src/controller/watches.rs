@@ -1,6 +1,6 @@
 //! What wakes a reconcile: the ChatCluster itself, its children, its pods, and the Secrets that it names.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use kube::runtime::controller::Config;
 use kube::runtime::predicates;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Controller, Predicate as _, WatchStreamExt as _, watcher};
-use kube::{Api, ResourceExt as _};
+use kube::{Api, Resource as _, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 
-use super::children::{Scope, Streams};
+use super::children::{Scope, Streams, Watchers};
 use super::context::Context;
-use super::dereference::secret_names;
+use super::dereference::{class_name, secret_keys};
 use super::{error_policy, reconcile};
 use crate::crd::ChatCluster;
 use crate::names::{CLUSTER_LABEL, Names};
@@ -29,7 +29,7 @@ const TOGETHER: Duration = Duration::from_millis(50);
 type Guarded = DeserializeGuard<ChatCluster>;
 
 /// Reconciles until `stop`; those that run are finished.
-pub async fn run(context: Arc<Context>, scope: &Scope, streams: Streams, stop: CancellationToken) {
+pub async fn run(context: Arc<Context>, scope: &Scope, streams: Streams, watchers: Watchers, stop: CancellationToken) {
     let Streams {
         service_accounts,
         config_maps,
@@ -44,18 +44,17 @@ pub async fn run(context: Arc<Context>, scope: &Scope, streams: Streams, stop: C
         pods,
     } = streams;
     let (reader, writer) = reflector::store::<Guarded>();
-    let clusters = watcher(guarded(scope, &context), watcher::Config::default())
-        .default_backoff()
-        .reflect(writer)
-        .touched_objects()
-        // Not our own writes of the status; but annotations, by which people ask for another look.
-        .predicate_filter(predicates::generation.combine(predicates::annotations), Default::default());
+    let clusters = watcher(guarded(scope, &context), watcher::Config::default()).default_backoff().reflect(writer);
     // Not before all children are known: each that is not would be looked up by itself. The stores are waited for here, in
     // one place, because each wakes only the last of those who wait for it.
-    let children = context.children.clone();
+    let (children, of_clusters, scope) = (context.children.clone(), watchers.clone(), scope.clone());
     let clusters = async move {
         children.ready().await;
-        clusters
+        of_clusters
+            .of(&ChatCluster::kind(&()), &scope, clusters)
+            .touched_objects()
+            // Not our own writes of the status; but annotations, by which people ask for another look.
+            .predicate_filter(predicates::generation.combine(predicates::annotations), Default::default())
     }
     .flatten_stream();
     let naming = reader.clone();
@@ -73,13 +72,21 @@ pub async fn run(context: Arc<Context>, scope: &Scope, streams: Streams, stop: C
         .watches_stream(pods, |pod: Pod| cluster_of(&pod))
         .watches_stream(secrets, move |secret| naming_secret(&naming, &secret))
         .graceful_shutdown_on(stop.cancelled_owned())
-        .run(reconcile, error_policy, Arc::clone(&context));
+        .run(
+            move |object, context| {
+                let reconciling = watchers.health.reconciling();
+                async move {
+                    let done = reconcile(object, context).await;
+                    drop(reconciling);
+                    done
+                }
+            },
+            error_policy,
+            Arc::clone(&context),
+        );
+    // Errors of reconciles were told by the policy, those of watches where they are watched.
     results
-        .for_each(|result| {
-            // Errors of reconciles were told by the policy; what is left are watches that broke and begin anew.
-            if let Err(error @ kube::runtime::controller::Error::QueueError(_)) = result {
-                tracing::warn!(error = %error, "a watch broke; it is begun anew");
-            }
+        .for_each(|_| {
             forget_the_dead(&reader, &context);
             std::future::ready(())
         })
@@ -100,9 +107,7 @@ fn cluster_of(pod: &Pod) -> Option<ObjectRef<Guarded>> {
 /// The ChatClusters that name a Secret.
 fn naming_secret(clusters: &Store<Guarded>, secret: &PartialObjectMeta<Secret>) -> Vec<ObjectRef<Guarded>> {
     let (namespace, name) = (secret.namespace(), secret.name_any());
-    let names_it = |cluster: &ChatCluster| {
-        cluster.namespace() == namespace && secret_names(&cluster.spec, &Names::of(&cluster.name_any())).contains(&name)
-    };
+    let names_it = |cluster: &ChatCluster| cluster.namespace() == namespace && secrets_of(cluster).contains_key(&name);
     clusters
         .state()
         .iter()
@@ -111,9 +116,21 @@ fn naming_secret(clusters: &Store<Guarded>, secret: &PartialObjectMeta<Secret>) 
         .collect()
 }
 
+fn secrets_of(cluster: &ChatCluster) -> BTreeMap<String, BTreeSet<String>> {
+    secret_keys(&cluster.spec, &Names::of(&cluster.name_any()))
+}
+
 fn forget_the_dead(clusters: &Store<Guarded>, context: &Context) {
-    let alive: HashSet<String> = clusters.state().iter().filter_map(|cluster| cluster.uid()).collect();
+    let clusters = clusters.state();
+    let alive: HashSet<String> = clusters.iter().filter_map(|cluster| cluster.uid()).collect();
     context.ledger.keep_only(&alive);
     context.told.keep_only(&alive);
     context.failures.lock().retain(|uid, _| alive.contains(uid));
+    let readable = || clusters.iter().filter_map(|cluster| cluster.0.as_ref().ok());
+    let secrets = |cluster: &ChatCluster| {
+        let namespace = cluster.namespace().unwrap_or_default();
+        secrets_of(cluster).into_keys().map(move |name| (namespace.clone(), name))
+    };
+    context.secrets.keep_only(&readable().flat_map(secrets).collect());
+    context.ingress_classes.keep_only(&readable().filter_map(|cluster| class_name(&cluster.spec)).collect());
 }

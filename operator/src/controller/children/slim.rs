@@ -1,6 +1,6 @@
 //! What is kept of a watched object. Managed fields are large; only a fingerprint of the operator's own entry stays. It
-//! changes exactly when somebody else takes one of the fields that the operator set, so it shows every edit that matters
-//! and none that does not.
+//! changes when somebody else takes one of the fields that the operator set, and when one of them gets another value under
+//! the operator's own name: another replica may have written late. Nothing else changes it.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -34,10 +34,12 @@ pub fn fingerprint(meta: &ObjectMeta) -> Option<String> {
             && entry.operation.as_deref() == Some("Apply")
             && entry.subresource.as_deref().is_none_or(str::is_empty)
     });
-    let fields = ours.filter_map(|entry| entry.fields_v1.as_ref()).next()?;
+    let (entry, fields) = ours.filter_map(|entry| Some((entry, entry.fields_v1.as_ref()?))).next()?;
     // Only compared within one process.
     let mut hasher = DefaultHasher::new();
     fields.0.to_string().hash(&mut hasher);
+    // The API server sets it anew when a value of ours changes, and leaves it when an application changes nothing.
+    entry.time.as_ref().map(|time| time.0).hash(&mut hasher);
     meta.uid.hash(&mut hasher);
     Some(format!("{:x}", hasher.finish()))
 }
@@ -93,9 +95,11 @@ impl Slim for Pod {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, Time};
     use serde_json::json;
 
+    use super::super::super::ledger::{Key, Ledger};
     use super::*;
 
     fn meta(manager: &str, fields: serde_json::Value) -> ObjectMeta {
@@ -117,5 +121,26 @@ mod tests {
         let after = meta(FIELD_MANAGER, json!({ "f:spec": {} }));
         assert_ne!(fingerprint(&after), Some(original));
         assert_eq!(fingerprint(&meta("kubectl", json!({}))), None);
+    }
+
+    #[test]
+    fn a_write_of_another_replica_under_our_name_is_noticed_and_our_own_is_not() {
+        let written = |second| {
+            let mut meta = meta(FIELD_MANAGER, json!({ "f:spec": { "f:replicas": {} } }));
+            for entry in meta.managed_fields.iter_mut().flatten() {
+                entry.time = Some(Time(Timestamp::from_second(second).unwrap()));
+            }
+            meta
+        };
+        let watched = |second| {
+            let mut meta = written(second);
+            slim_meta(&mut meta);
+            fingerprint(&meta)
+        };
+        let key = Key { owner_uid: "u".into(), kind: "Deployment".into(), name: "demo".into() };
+        let ledger = Ledger::default();
+        ledger.note(key.clone(), 1, fingerprint(&written(7)), None);
+        assert!(ledger.is_settled(&key, 1, watched(7).as_ref()), "our own write is no reason to write");
+        assert!(!ledger.is_settled(&key, 1, watched(8).as_ref()), "other values in the same fields");
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::dereference::usual_key;
 use super::{Invalid, KeyOf};
 use crate::checksum::Sum;
 use crate::crd::SecretRef;
@@ -44,7 +45,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn read_token_secret(&mut self, reference: &SecretRef) -> Result<KeyOf, Invalid> {
-        let (key, value) = self.read("auth.token.secretRef", reference, "secret")?;
+        let (key, value) = self.read("auth.token.secretRef", reference, usual_key::TOKEN)?;
         let long_enough = value.trim_ascii_end().len() >= TOKEN_SECRET_BYTES;
         let wrong = format!("must have at least {TOKEN_SECRET_BYTES} bytes, as HS256 asks for");
         self.accept("auth.token.secretRef", key, value, long_enough, &wrong)
@@ -52,7 +53,7 @@ impl<'a> Reader<'a> {
 
     /// The service reads it again when it changes, so it is not part of the checksum.
     pub(super) fn read_jwks(&mut self, reference: &SecretRef) -> Result<KeyOf, Invalid> {
-        let (key, value) = self.read("auth.token.jwksRef", reference, "jwks.json")?;
+        let (key, value) = self.read("auth.token.jwksRef", reference, usual_key::JWKS)?;
         let json: Option<serde_json::Value> = serde_json::from_slice(value).ok();
         let has_keys = json.is_some_and(|json| json["keys"].as_array().is_some_and(|keys| !keys.is_empty()));
         let accepted =
@@ -62,7 +63,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn read_api_key(&mut self, reference: &SecretRef) -> Result<KeyOf, Invalid> {
-        let (key, value) = self.read("api.secretRef", reference, "key")?;
+        let (key, value) = self.read("api.secretRef", reference, usual_key::API)?;
         let text = value.trim_ascii_end();
         let good = text.len() >= API_KEY_BYTES && text.iter().all(u8::is_ascii_graphic);
         let wrong = format!("must have at least {API_KEY_BYTES} letters, digits or signs, without spaces");
@@ -70,7 +71,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn read_redis_url(&mut self, reference: &SecretRef) -> Result<KeyOf, Invalid> {
-        let (key, value) = self.read("redis.external.secretRef", reference, "url")?;
+        let (key, value) = self.read("redis.external.secretRef", reference, usual_key::URL)?;
         let url = std::str::from_utf8(value.trim_ascii_end()).unwrap_or_default();
         let (scheme, rest) = url.split_once("://").unwrap_or_default();
         let wrong = if scheme.ends_with("-cluster") {
@@ -82,7 +83,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn read_ca(&mut self, reference: &SecretRef) -> Result<KeyOf, Invalid> {
-        let (key, value) = self.read("redis.external.caRef", reference, "ca.crt")?;
+        let (key, value) = self.read("redis.external.caRef", reference, usual_key::CA)?;
         let is_pem = value.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----");
         self.accept("redis.external.caRef", key, value, is_pem, "must hold certificates in PEM")
     }
@@ -90,12 +91,12 @@ impl<'a> Reader<'a> {
     /// The password of the managed Valkey, and whether it is the fresh one. Only what the operator itself could have
     /// written is believed: anything else would not fit into a URL.
     pub(super) fn read_password(&mut self, secret: &str, fresh: &'a str) -> (String, bool) {
-        let known = self.secrets.get(secret).and_then(|data| data.get("password"));
+        let known = self.secrets.get(secret).and_then(|data| data.get(usual_key::PASSWORD));
         let known = known
             .and_then(|value| std::str::from_utf8(value).ok())
             .filter(|text| text.len() >= SHORTEST_PASSWORD && text.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         let password = known.unwrap_or(fresh);
-        self.read.insert((secret.to_owned(), "password".to_owned()), password.as_bytes());
+        self.read.insert((secret.to_owned(), usual_key::PASSWORD.to_owned()), password.as_bytes());
         (password.to_owned(), known.is_none())
     }
 
