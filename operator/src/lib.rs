@@ -18,3 +18,7 @@ pub mod admin;
 pub mod client;
 
 pub mod run;
+
+/// The other end of the client, for tests.
+#[cfg(test)]
+mod fake_api;

@@ -33,21 +33,30 @@ const RENEWAL_SECONDS: u64 = 5;
 /// Between two attempts to reach an API server that was not there at the start.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Looks after ChatClusters until `stop`.
+/// Looks after ChatClusters until `stop`, in the cluster that a kubeconfig or the pod itself names.
 ///
 /// # Errors
 /// The admin address is taken, the connection is not usable, or leadership was lost: another replica acts by now, and the
 /// process must end rather than act beside it.
 pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
-    let metrics = Metrics::new();
-    let admin = Admin::new(metrics.clone());
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let config = Config::infer().await.context("no kubeconfig, and not inside a cluster")?;
+    look_after(settings, config, listener, stop).await
+}
+
+async fn look_after(
+    settings: Settings,
+    config: Config,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let metrics = Metrics::new();
+    let admin = Admin::new(metrics.clone());
     tracing::info!(address = %settings.listen, "probes and metrics");
     let mut servers = JoinSet::new();
     servers.spawn(admin.clone().serve(listener, stop.clone()));
 
-    let config = Config::infer().await.context("no kubeconfig, and not inside a cluster")?;
     let client = client::connect(config, metrics.clone())?;
     if !wait_for_api(&client, &stop).await {
         return Ok(());
@@ -151,3 +160,6 @@ async fn controllers(client: &Client, settings: &Settings, metrics: &Metrics, st
     }
     while running.join_next().await.is_some() {}
 }
+
+#[cfg(test)]
+mod tests;
