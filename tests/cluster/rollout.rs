@@ -118,12 +118,16 @@ async fn a_sticky_client_does_not_come_back_to_an_instance_that_drains() {
         sessions.push(space.open(&format!("user-{number}")).await);
     }
     space.kubectl(&["delete", "pod", &home, "--wait=false"]).await;
-    // While it is still there and drains, its clients are led elsewhere.
-    let led = parley_tests::eventually::eventually_fetched(
-        std::time::Duration::from_secs(20),
-        async || named(&instance(&cookie).await),
-        |name| name.as_ref().is_some_and(|name| *name != home),
-    );
-    led.await;
+    // While it is still there and drains, its clients are led elsewhere; and until then it answers them itself.
+    let mut seen: Vec<String> = Vec::new();
+    let led = async {
+        while seen.last().and_then(|answer| named(answer)).is_none_or(|name| name == home) {
+            seen.push(instance(&cookie).await);
+        }
+    };
+    let in_time = tokio::time::timeout(std::time::Duration::from_secs(20), led).await;
+    assert!(in_time.is_ok(), "{:?}", seen.last());
+    let bad: Vec<_> = seen.iter().filter(|answer| !answer.starts_with("HTTP/1.1 200")).collect();
+    assert!(bad.is_empty(), "of {} answers: {bad:?}", seen.len());
     assert!(space.get("pods").await.to_string().contains(&home), "it drains still");
 }
