@@ -21,3 +21,7 @@ pub mod client;
 pub mod lease;
 
 pub mod run;
+
+/// The other end of the client, for tests.
+#[cfg(test)]
+mod fake_api;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::runtime::events::{Recorder, Reporter};
@@ -25,20 +26,32 @@ use crate::names::REPORTER;
 use crate::settings::Settings;
 use crate::term::Term;
 
-/// Looks after ChatClusters until `stop`.
+/// How long reconciles that run may go on after `stop`; a pod is killed 30 s after it was told to end.
+const LAST_RECONCILES: Duration = Duration::from_secs(20);
+
+/// Looks after ChatClusters until `stop`, in the cluster that a kubeconfig or the pod itself names.
 ///
 /// # Errors
 /// The admin address is taken, the connection is not usable, or leadership was lost: another replica may act by now, and
 /// the process must end rather than act beside it.
 pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
-    let (metrics, health, term) = (Metrics::new(), Health::default(), Term::default());
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let config = Config::infer().await.context("no kubeconfig, and not inside a cluster")?;
+    look_after(settings, config, listener, stop).await
+}
+
+async fn look_after(
+    settings: Settings,
+    config: Config,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let (metrics, health, term) = (Metrics::new(), Health::default(), Term::default());
     tracing::info!(address = %settings.listen, "probes and metrics");
     let mut servers = JoinSet::new();
     servers.spawn(Admin::new(metrics.clone(), health.clone()).serve(listener, stop.clone()));
 
-    let config = Config::infer().await.context("no kubeconfig, and not inside a cluster")?;
     let client = client::connect(config.clone(), metrics.clone(), term.clone())?;
     let lease = client::connect_for_lease(config, metrics.clone())?;
     let mut lease = Lease::new(lease, &settings.namespace, &settings.identity, term, health.clone());
@@ -57,6 +70,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
             biased;
             lost = lease.keep() => Err(lost.into()),
             () = Box::pin(controllers(&client, &settings, &metrics, &health, &stop)) => Ok(()),
+            () = long_enough(&health, &stop) => Ok(()),
         };
         metrics.leads(false);
     }
@@ -65,6 +79,15 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     stop.cancel();
     while servers.join_next().await.is_some() {}
     outcome
+}
+
+/// After `stop`, until nothing is waited for any more. A controller that does not know everything yet has begun nothing, and
+/// would never end: nobody tells it the rest.
+async fn long_enough(health: &Health, stop: &CancellationToken) {
+    stop.cancelled().await;
+    if health.ready().is_ok() {
+        tokio::time::sleep(LAST_RECONCILES).await;
+    }
 }
 
 /// One controller per scope, until all have ended.
@@ -109,57 +132,4 @@ async fn controllers(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-    use std::time::Duration;
-
-    use hyper::{Request, Response, StatusCode};
-    use kube::client::Body;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    /// A client of an API server that has nothing, and lets nobody list Secrets.
-    fn client() -> Client {
-        let service = tower::service_fn(|request: Request<Body>| async move {
-            if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
-                std::future::pending::<()>().await;
-            }
-            let (status, answer) = if request.uri().path().ends_with("/secrets") {
-                let refusal = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                    "message": "secrets is forbidden", "reason": "Forbidden", "code": 403 });
-                (StatusCode::FORBIDDEN, refusal)
-            } else {
-                let metadata = json!({ "resourceVersion": "1" });
-                (
-                    StatusCode::OK,
-                    json!({ "kind": "List", "apiVersion": "v1", "metadata": metadata, "items": Value::Array(vec![]) }),
-                )
-            };
-            let response = Response::builder().status(status).body(Body::from(answer.to_string().into_bytes()));
-            Ok::<_, Infallible>(response.expect("a response"))
-        });
-        Client::new(service, "chat")
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_watch_that_is_denied_is_named_and_counted() {
-        let (metrics, health) = (Metrics::new(), Health::default());
-        health.looked_at_lease(true);
-        let settings = Settings {
-            image: "parley:test".into(),
-            namespaces: vec!["chat".into()],
-            listen: ([127, 0, 0, 1], 0).into(),
-            namespace: "system".into(),
-            identity: "a".into(),
-            log: String::new(),
-        };
-        let (client, stop) = (client(), CancellationToken::new());
-        let controllers = controllers(&client, &settings, &metrics, &health, &stop);
-        assert!(tokio::time::timeout(Duration::from_millis(100), controllers).await.is_err(), "it goes on trying");
-        let why = health.ready().unwrap_err();
-        assert!(why.starts_with("not yet known: Secret in chat;"), "{why}");
-        let text = metrics.render();
-        assert!(text.contains(r#"parley_operator_watch_errors_total{kind="Secret"} 1"#), "{text}");
-    }
-}
+mod tests;

@@ -91,6 +91,8 @@ pub struct Config {
     pub allowed_origins: OriginPolicy,
     /// Name of the cookie that a client drops before it connects elsewhere.
     pub affinity_cookie: Option<String>,
+    /// Between SIGTERM, which ends readiness, and the drain, which takes no newcomers.
+    pub shutdown_delay: Duration,
     /// The drain window; zero hands all sessions over at once.
     pub drain: Duration,
     /// Who gets in.

@@ -14,6 +14,7 @@ pub const GRACE: Duration = Duration::from_secs(5);
 /// Whether the instance is on its way out, and whether it can deliver. Cloning is a reference count.
 #[derive(Debug, Clone, Default)]
 pub struct Drain {
+    leaving: Arc<AtomicBool>,
     draining: Arc<AtomicBool>,
     ready: Arc<AtomicBool>,
     ended: Arc<AtomicBool>,
@@ -24,6 +25,8 @@ pub struct Drain {
 pub enum Health {
     /// New sessions are welcome.
     Ok,
+    /// Balancers should bring nobody any more, but those whom they still bring are taken.
+    Leaving,
     /// No new sessions: the instance goes away.
     Draining,
     /// No new sessions: the instance cannot deliver.
@@ -36,7 +39,7 @@ impl Health {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
-            Self::Draining => "draining",
+            Self::Leaving | Self::Draining => "draining",
             Self::Unready => "unready",
         }
     }
@@ -46,6 +49,11 @@ impl Drain {
     /// The instance can deliver, or no longer.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
+    }
+
+    /// From now on balancers are told to look for other instances.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
     }
 
     /// From now on no new sessions.
@@ -69,10 +77,12 @@ impl Drain {
     pub fn health(&self) -> Health {
         if self.draining.load(Ordering::Acquire) {
             Health::Draining
-        } else if self.ready.load(Ordering::Acquire) {
-            Health::Ok
-        } else {
+        } else if !self.ready.load(Ordering::Acquire) {
             Health::Unready
+        } else if self.leaving.load(Ordering::Acquire) {
+            Health::Leaving
+        } else {
+            Health::Ok
         }
     }
 }
@@ -112,6 +122,8 @@ mod tests {
         assert_eq!(drain.health(), Health::Unready);
         drain.set_ready(true);
         assert_eq!(drain.health(), Health::Ok);
+        drain.leave();
+        assert_eq!((drain.health(), drain.health().as_str()), (Health::Leaving, "draining"));
         drain.begin();
         assert_eq!(drain.health(), Health::Draining);
     }

@@ -190,6 +190,7 @@ pub struct Server {
     health: Option<Health>,
     public: TcpListener,
     admin: TcpListener,
+    shutdown_delay: Duration,
     drain_window: Duration,
     /// Tasks besides the connections.
     tasks: TaskTracker,
@@ -272,6 +273,7 @@ impl Server {
             health: ports.health,
             public: listen(config.listen).await?,
             admin: listen(config.admin_listen).await?,
+            shutdown_delay: config.shutdown_delay,
             drain_window: config.drain,
             tasks,
             stop,
@@ -302,11 +304,23 @@ impl Server {
         &self.services
     }
 
-    /// Serves until `stop`, then drains: readiness false, every session asked to move in its turn, those that stay
+    /// Serves until `stop`, then drains: readiness false, after the delay no newcomers, every session asked to move in its turn, those that stay
     /// closed, then everything ended. Returns when nothing of the instance is left. `ready` is called once, when the first
     /// session may come.
     pub async fn run(self, stop: CancellationToken, ready: impl FnOnce()) {
-        let Self { services, arrivals, health, public, admin, drain_window, tasks, stop: end, embedded, jwks } = self;
+        let Self {
+            services,
+            arrivals,
+            health,
+            public,
+            admin,
+            shutdown_delay,
+            drain_window,
+            tasks,
+            stop: end,
+            embedded,
+            jwks,
+        } = self;
         let edge = services.metrics.edge.clone();
         let public_router = public::router(Arc::clone(&services));
         let admin_router = admin::router(Arc::clone(&services));
@@ -332,6 +346,7 @@ impl Server {
             ready();
         }
         stop.cancelled().await;
+        leave(&services, shutdown_delay).await;
         hand_over(&services, drain_window).await;
         end.cancel();
         tasks.close();
@@ -341,10 +356,19 @@ impl Server {
     }
 }
 
+/// Is not ready any more, but takes whom balancers still bring: they learn of it a moment later.
+async fn leave(services: &Services, delay: Duration) {
+    services.drain.leave();
+    services.metrics.state.ready.set(0);
+    if !delay.is_zero() {
+        tracing::info!(delay_s = delay.as_secs(), "not ready any more; the drain begins after a delay");
+        tokio::time::sleep(delay).await;
+    }
+}
+
 /// Asks every session to move and waits until they have, or until the window is over.
 async fn hand_over(services: &Services, window: Duration) {
     services.drain.begin();
-    services.metrics.state.ready.set(0);
     services.metrics.state.draining.set(1);
     let told = services.hub.registry().order_all(|index, count| {
         let after = drain::slot(index, count, window);
@@ -402,7 +426,7 @@ async fn announce(services: Arc<Services>, stop: CancellationToken) {
         let record = InstanceRecord {
             server_id: services.server_id.clone(),
             sessions: services.hub.registry().len(),
-            draining: services.drain.health() == drain::Health::Draining,
+            draining: matches!(services.drain.health(), drain::Health::Leaving | drain::Health::Draining),
         };
         if let Err(error) = services.directory.announce(record).await {
             tracing::debug!(%error, "cannot announce this instance");

@@ -1,6 +1,6 @@
 /**
- * What needs real browsers, real instances and a real Redis. `npm run test:browser` tests; `npm run screenshots` and
- * `npm run figures` use the same set-up for pictures and for measuring.
+ * What needs real browsers, real instances and a real Redis. `npm run test:browser` tests, `npm run test:cluster` what runs
+ * on Kubernetes; `npm run screenshots` and `npm run figures` use the same set-up for pictures and for measuring.
  */
 import { defineConfig } from "vitest/config";
 

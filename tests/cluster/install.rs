@@ -1,13 +1,17 @@
-//! From a ChatCluster to a chat that works, and samples that do not rot.
+//! From a ChatCluster to a chat that works, and files that do not rot.
 
-use parley_tests::cluster::{Space, condition, kubectl, program};
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use parley_tests::cluster::{OPERATOR, Space, condition, kubectl, program};
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_chat_becomes_ready_and_users_on_different_instances_meet() {
     let space = Space::of("install").await;
     space.apply(&space.chat("redis: { managed: {} }")).await;
     space.ready().await;
+    assert_eq!(space.instances().await.len(), 2);
+    space.spread().await;
     let (mut alice, mut bob) = (space.open("alice").await, space.open("bob").await);
     for client in [&mut alice, &mut bob] {
         client.send(json!({ "type": "join", "id": 1, "room": "general" })).await;
@@ -16,12 +20,6 @@ async fn a_chat_becomes_ready_and_users_on_different_instances_meet() {
     alice.send(json!({ "type": "chat", "id": 2, "room": "general", "msg": "hi" })).await;
     let message = bob.expect("message").await;
     assert_eq!(message["msg"], "hi");
-
-    // True of the pods that the clients were on, not only of two pods that exist.
-    let instances = space.instances().await;
-    assert_eq!(instances.len(), 2);
-    let served = served_by(&space, 8).await;
-    assert_eq!(served.len(), 2, "the ingress gives both instances work: {served:?}");
 
     let chat = space.get("chat/demo").await;
     assert_eq!(chat["status"]["redis"]["mode"], "managed");
@@ -35,50 +33,65 @@ async fn a_chat_becomes_ready_and_users_on_different_instances_meet() {
     }
 }
 
-/// The instances that so many new users meet.
-async fn served_by(space: &Space, users: usize) -> std::collections::BTreeSet<String> {
-    let mut met = std::collections::BTreeSet::new();
-    for number in 0..users {
-        let mut client = space.connect(&format!("user-{number}")).open().await;
-        met.insert(client.expect("welcome").await.text("server_id").to_owned());
-    }
-    met
-}
-
 #[tokio::test]
 async fn a_second_apply_changes_nothing() {
     let space = Space::of("again").await;
-    let chat = space.chat("replicas: 1");
+    let chat = space.chat("replicas: 1, redis: { managed: {} }");
     space.apply(&chat).await;
     space.settled().await;
-    let versions = async || {
-        space
-            .kubectl(&[
-                "get",
-                "deploy,svc,cm,sa,pdb,ingress,networkpolicy",
-                "-o",
-                "custom-columns=N:.metadata.name,G:.metadata.generation,C:.metadata.creationTimestamp",
-            ])
-            .await
-    };
-    let before = versions().await;
-    space.apply(&chat).await;
-    space.kubectl(&["annotate", "chat/demo", "example.com/look=again"]).await;
-    space.settled().await;
-    assert_eq!(versions().await, before);
+    let before = written(&space).await;
+    assert!(before.len() > 10, "{before:?}");
+    // Another operator knows nothing of what was applied, and applies all of it.
+    kubectl(&["-n", OPERATOR, "delete", "pods", "-l", "app.kubernetes.io/name=parley-operator"]).await.unwrap();
+    // The last child that is applied, so that once it is back, all the others were.
+    space.kubectl(&["delete", "ingress/demo"]).await;
+    space.until("ingress/demo", Value::is_object).await;
+    assert_eq!(written(&space).await, before);
+    // And nothing was written into what the user wrote.
+    let difference = space.try_kubectl(&["diff", "--server-side", "-f", "-"], Some(&chat)).await;
+    assert_eq!(difference, Ok(String::new()));
+}
+
+/// When the operator last changed each child: an apply that changes nothing leaves no trace.
+async fn written(space: &Space) -> BTreeMap<String, Value> {
+    let kinds = "deploy,sts,svc,cm,secret,sa,pdb,networkpolicy";
+    let children =
+        space.kubectl(&["get", kinds, "-l", "parley.dev/cluster", "-o", "json", "--show-managed-fields"]).await;
+    let children: Value = serde_json::from_str(&children).expect("JSON");
+    let mut written = BTreeMap::new();
+    for child in children["items"].as_array().into_iter().flatten() {
+        let name = format!("{} {}", child["kind"], child["metadata"]["name"]);
+        let mut entries = child["metadata"]["managedFields"].as_array().into_iter().flatten();
+        let ours = entries.find(|entry| entry["manager"] == "parley-operator").cloned().unwrap_or_default();
+        written.insert(name, json!([ours["time"], child["metadata"]["uid"], child["metadata"]["generation"]]));
+    }
+    written
 }
 
 #[tokio::test]
-async fn every_sample_is_taken() {
-    let space = Space::of("samples").await;
-    for sample in ["minimal", "production", "external-redis", "autoscaling"] {
-        let file = format!("../manifests/samples/{sample}.yaml");
-        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/").to_owned() + &file).unwrap();
-        let taken = space
-            .try_kubectl(&["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"], Some(&text))
-            .await;
-        taken.unwrap_or_else(|error| panic!("{sample}: {error}"));
+async fn checkers_object_to_nothing_in_chart_and_children() {
+    let space = Space::of("checked").await;
+    let storage = "redis: { managed: { storage: { size: 64Mi } } }, replicas: 0";
+    space.apply(&space.chat(storage).replace("exposure: {", "api: { secretRef: { name: key } }, exposure: {")).await;
+    space.kubectl(&["create", "secret", "generic", "key", "--from-literal=key=0123456789abcdef0123456789abcdef"]).await;
+    space.until("ingress/demo", Value::is_object).await;
+    let kinds = "deploy,sts,svc,cm,secret,sa,pdb,ingress,networkpolicy";
+    let mut children = Vec::new();
+    let found = space.kubectl(&["get", kinds, "-l", "parley.dev/cluster", "-o", "json"]).await;
+    let found: Value = serde_json::from_str(&found).expect("JSON");
+    for mut child in found["items"].as_array().cloned().unwrap_or_default() {
+        let of_the_server = ["uid", "resourceVersion", "creationTimestamp", "generation"];
+        child["metadata"].as_object_mut().expect("metadata").retain(|key, _| !of_the_server.contains(&key.as_str()));
+        child.as_object_mut().expect("an object").remove("status");
+        children.push(child.to_string());
     }
+    assert!(children.len() >= 13, "{children:#?}");
+    // JSON is YAML.
+    let folder = parley_tests::folder::Folder::new("checked");
+    let file = folder.path().join("children.yaml");
+    std::fs::write(&file, children.join("\n---\n")).unwrap();
+    let said = program("tests/lib/check-manifests.sh", &[file.to_str().unwrap()]).await;
+    println!("{}", said.unwrap_or_else(|error| panic!("{error}")));
 }
 
 #[tokio::test]

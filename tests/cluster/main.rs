@@ -8,4 +8,5 @@ mod operator;
 mod redis;
 mod refuse;
 mod rollout;
+mod samples;
 mod scale;

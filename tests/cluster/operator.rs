@@ -95,6 +95,10 @@ async fn two_operators_hand_over_and_restart_nobody() {
     // The one that acts now does act.
     space.kubectl(&["delete", "service/demo"]).await;
     space.until("service/demo", Value::is_object).await;
+    // Nobody is left to take it, so that it can be seen to be let go.
+    kubectl(&["-n", OPERATOR, "scale", "deployment/parley-operator", "--replicas=0"]).await.expect("kubectl");
+    let patience = std::time::Duration::from_secs(60);
+    parley_tests::eventually::eventually_fetched(patience, leader, String::is_empty).await;
     install(&["--set", "replicas=1"]).await;
     rolled_out().await;
     space.settled().await;

@@ -7,8 +7,8 @@ use parley_tests::resumer::Resumer;
 /// Talks in one room while something happens to the instances, and then asks the checker.
 async fn nothing_is_lost(space: &Space, meanwhile: impl Future<Output = ()>) {
     let host = space.host();
-    // Until the ingress lets in.
-    drop(space.open("first").await);
+    // Until there is somebody on each instance, whichever of them ends.
+    space.spread().await;
     let mut clients = Vec::new();
     for name in ["alice", "bob", "charlie", "dora"] {
         clients.push(Resumer::joined_at(name, &["general"], ingress(), &host).await);
@@ -66,6 +66,7 @@ async fn a_drained_node_under_traffic_loses_nothing() {
         pods["items"].as_array().into_iter().flatten().map(|pod| pod["spec"]["nodeName"].as_str().unwrap_or_default());
     // Not the one with Valkey: its volume is its node's.
     let node = nodes.find(|node| *node != valkey).expect("instances are on both workers").to_owned();
+    let _back = Uncordon(node.clone());
     nothing_is_lost(&space, async {
         let drained = kubectl(&[
             "drain",
@@ -81,7 +82,15 @@ async fn a_drained_node_under_traffic_loses_nothing() {
         space.settled().await;
     })
     .await;
-    kubectl(&["uncordon", &node]).await.expect("kubectl");
+}
+
+/// Lets pods onto a node again, also if the test fails: the others need it.
+struct Uncordon(String);
+
+impl Drop for Uncordon {
+    fn drop(&mut self) {
+        drop(std::process::Command::new("kubectl").args(["uncordon", &self.0]).output());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,7 +100,7 @@ async fn a_sticky_client_does_not_come_back_to_an_instance_that_drains() {
         .apply(&space.chat("redis: { managed: {} }, drain: { seconds: 20 }").replace("drain: { seconds: 4 }, ", ""))
         .await;
     space.ready().await;
-    drop(space.open("first").await);
+    space.spread().await;
     let instance = async |cookie: &str| {
         let url = format!("http://{}/instance", ingress());
         let host = format!("Host: {}", space.host());
@@ -118,12 +127,16 @@ async fn a_sticky_client_does_not_come_back_to_an_instance_that_drains() {
         sessions.push(space.open(&format!("user-{number}")).await);
     }
     space.kubectl(&["delete", "pod", &home, "--wait=false"]).await;
-    // While it is still there and drains, its clients are led elsewhere.
-    let led = parley_tests::eventually::eventually_fetched(
-        std::time::Duration::from_secs(20),
-        async || named(&instance(&cookie).await),
-        |name| name.as_ref().is_some_and(|name| *name != home),
-    );
-    led.await;
+    // While it is still there and drains, its clients are led elsewhere; and until then it answers them itself.
+    let mut seen: Vec<String> = Vec::new();
+    let led = async {
+        while seen.last().and_then(|answer| named(answer)).is_none_or(|name| name == home) {
+            seen.push(instance(&cookie).await);
+        }
+    };
+    let in_time = tokio::time::timeout(std::time::Duration::from_secs(20), led).await;
+    assert!(in_time.is_ok(), "{:?}", seen.last());
+    let bad: Vec<_> = seen.iter().filter(|answer| !answer.starts_with("HTTP/1.1 200")).collect();
+    assert!(bad.is_empty(), "of {} answers: {bad:?}", seen.len());
     assert!(space.get("pods").await.to_string().contains(&home), "it drains still");
 }

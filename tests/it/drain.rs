@@ -61,6 +61,34 @@ async fn every_session_is_asked_in_its_turn_and_the_ones_that_stay_are_closed_10
 }
 
 #[tokio::test]
+async fn in_the_delay_before_the_drain_nobody_is_asked_to_come_and_whoever_comes_is_taken() {
+    let config = |config: &mut parley_service::config::Config| {
+        config.shutdown_delay = Duration::from_secs(8);
+        config.drain = Duration::from_secs(30);
+    };
+    let node = Node::builder().config(config).stopped_clock().start().await;
+    let mut early = node.client("early").await;
+    node.begin_stop();
+    eventually_fetched(
+        Duration::from_secs(5),
+        async || node.admin_get("/readyz").await.status,
+        |status| *status == 503,
+    )
+    .await;
+    assert_eq!(node.get("/health").await.json(), json!({ "status": "draining" }));
+    // A balancer that has not noticed yet.
+    let mut late = node.client("late").await;
+    node.advance(Duration::from_millis(7_900)).await;
+    late.join("general").await;
+    early.expect_quiet().await;
+    node.advance(Duration::from_millis(200)).await;
+    for client in [&mut early, &mut late] {
+        client.expect("reconnect").await;
+    }
+    assert_eq!(node.connect().user("too late").refused().await.status, 503);
+}
+
+#[tokio::test]
 async fn an_instance_ends_when_the_last_session_has_moved() {
     let clock = SystemClock::start();
     let node = Node::builder().config(|config| config.drain = Duration::from_secs(600)).start().await;

@@ -106,6 +106,14 @@ install_shellcheck() {
     apt_install shellcheck
 }
 
+# What tests/lib/check-manifests.sh runs.
+install_checkers() {
+    local folder=$tools/checkers
+    [[ -e $folder/checkov && -e $folder/kubernetes_validate ]] && return
+    python3 -m pip --version >/dev/null 2>&1 &&
+        python3 -m pip install --quiet --disable-pip-version-check --target "$folder" kubernetes-validate==1.37.0 checkov==3.3.30
+}
+
 # The program alone, out of its packages, into our own folder: installed, they would start a server on the machine. Where
 # the configured sources have none, Debian 12's backports do; they are asked without becoming a source of the machine.
 fetch_valkey() {

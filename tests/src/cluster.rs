@@ -2,6 +2,7 @@
 //! shown when a test fails. It goes through `kubectl`, as people do.
 #![expect(clippy::panic, reason = "an expectation that is not met fails the test here")]
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -11,6 +12,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::client::{Client, Connect, Event};
+use crate::eventually::eventually_fetched;
 
 /// The operator's own namespace.
 pub const OPERATOR: &str = "parley-system";
@@ -18,6 +20,8 @@ pub const OPERATOR: &str = "parley-system";
 pub const INGRESS: &str = "127.0.0.1:8480";
 /// How long anything may take here. Two cores start pods slowly.
 const DEADLINE: Duration = Duration::from_secs(180);
+/// An ingress controller that knows all instances gives each some of so many.
+const NEWCOMERS: usize = 8;
 /// Between two looks: each costs a process.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -171,6 +175,22 @@ impl Space {
         tokio::time::timeout(DEADLINE, opening).await.expect("the ingress lets in")
     }
 
+    /// Waits until the ingress controller, which learns of them one by one, gives every instance some of its newcomers.
+    pub async fn spread(&self) {
+        let instances: BTreeSet<String> = self.instances().await.into_iter().collect();
+        let newcomers = async || {
+            let mut met = BTreeSet::new();
+            // Until it lets in at all.
+            drop(self.open("first").await);
+            for number in 0..NEWCOMERS {
+                let mut client = self.connect(&format!("newcomer-{number}")).open().await;
+                met.insert(client.expect("welcome").await.text("server_id").to_owned());
+            }
+            met
+        };
+        eventually_fetched(DEADLINE, newcomers, |met| *met == instances).await;
+    }
+
     /// A connection through the ingress that is not made yet.
     #[must_use]
     pub fn connect(&self, user: &str) -> Connect {
@@ -269,7 +289,9 @@ fn judged(output: std::process::Output) -> Result<String, String> {
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        // Some tell what is wrong on the one, some on the other.
+        let both = [output.stderr, output.stdout].concat();
+        Err(String::from_utf8_lossy(&both).into_owned())
     }
 }
 

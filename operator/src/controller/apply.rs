@@ -89,7 +89,7 @@ pub async fn apply(cluster: &ValidatedCluster, resources: Resources, context: &C
     if let Some(autoscaler) = &autoscaler {
         writer.apply(autoscaler, &children.autoscalers).await?;
     }
-    writer.apply_optional(service_monitor, &service_monitor_resource()).await?;
+    writer.apply_optional(service_monitor, &service_monitor_resource(), &children.service_monitors).await?;
 
     writer.prune(ingress.as_slice(), &children.ingresses).await?;
     writer.prune(stateful_set.as_slice(), &children.stateful_sets).await?;

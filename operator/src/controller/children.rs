@@ -1,11 +1,13 @@
 //! What the operator knows of the cluster without asking: one watched store per kind of child. Of most kinds only the
 //! metadata is kept; of the others only what the status needs.
 
+mod monitors;
 mod slim;
 
+use std::hash::Hash;
 use std::sync::Arc;
 
-use futures_util::stream::{BoxStream, Stream, StreamExt as _};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -13,16 +15,19 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::PartialObjectMeta;
+use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::names::{CLUSTER_LABEL, managed_selector};
 
+pub use monitors::Monitors;
 pub use slim::{Slim, fingerprint};
 
 /// One namespace, or all of them. Each scope is watched and reconciled by itself.
@@ -68,6 +73,7 @@ pub struct Children {
     pub deployments: Stores<Deployment>,
     pub autoscalers: Stores<HorizontalPodAutoscaler>,
     pub pods: Stores<Pod>,
+    pub service_monitors: Monitors,
 }
 
 /// The stream that fills each store, and wakes the ChatCluster that an object belongs to.
@@ -84,6 +90,9 @@ pub struct Streams {
     pub deployments: Touched<Deployment>,
     pub autoscalers: Touched<HorizontalPodAutoscaler>,
     pub pods: Touched<Pod>,
+    pub service_monitors: Touched<Meta<DynamicObject>>,
+    /// A kind was listed anew, after a watch that was too late: what vanished meanwhile is heard of in no other way.
+    pub relisted: BoxStream<'static, ()>,
 }
 
 /// Who is told how a watch fares: one that is refused or broken must show.
@@ -127,17 +136,19 @@ impl Watchers {
 #[must_use]
 pub fn watch(client: &Client, scope: &Scope, watchers: &Watchers) -> (Children, Streams) {
     let ours = managed_selector();
-    let (service_accounts, a) = stores(client, scope, watchers, Some(&ours));
-    let (config_maps, b) = stores(client, scope, watchers, Some(&ours));
-    let (secrets, c) = stores(client, scope, watchers, None);
-    let (services, d) = stores(client, scope, watchers, Some(&ours));
-    let (network_policies, e) = stores(client, scope, watchers, Some(&ours));
-    let (disruption_budgets, f) = stores(client, scope, watchers, Some(&ours));
-    let (ingresses, g) = stores(client, scope, watchers, Some(&ours));
-    let (stateful_sets, h) = stores(client, scope, watchers, Some(&ours));
-    let (deployments, i) = stores(client, scope, watchers, Some(&ours));
-    let (autoscalers, j) = stores(client, scope, watchers, Some(&ours));
-    let (pods, k) = stores(client, scope, watchers, Some(&ours));
+    let relisted = Arc::new(Notify::new());
+    let (service_accounts, a) = stores(client, scope, watchers, Some(&ours), &relisted);
+    let (config_maps, b) = stores(client, scope, watchers, Some(&ours), &relisted);
+    let (secrets, c) = stores(client, scope, watchers, None, &relisted);
+    let (services, d) = stores(client, scope, watchers, Some(&ours), &relisted);
+    let (network_policies, e) = stores(client, scope, watchers, Some(&ours), &relisted);
+    let (disruption_budgets, f) = stores(client, scope, watchers, Some(&ours), &relisted);
+    let (ingresses, g) = stores(client, scope, watchers, Some(&ours), &relisted);
+    let (stateful_sets, h) = stores(client, scope, watchers, Some(&ours), &relisted);
+    let (deployments, i) = stores(client, scope, watchers, Some(&ours), &relisted);
+    let (autoscalers, j) = stores(client, scope, watchers, Some(&ours), &relisted);
+    let (pods, k) = stores(client, scope, watchers, Some(&ours), &relisted);
+    let (service_monitors, l) = Monitors::watch(client, scope, &relisted);
     let children = Children {
         service_accounts,
         config_maps,
@@ -150,6 +161,7 @@ pub fn watch(client: &Client, scope: &Scope, watchers: &Watchers) -> (Children, 
         deployments,
         autoscalers,
         pods,
+        service_monitors,
     };
     let streams = Streams {
         service_accounts: a,
@@ -163,11 +175,23 @@ pub fn watch(client: &Client, scope: &Scope, watchers: &Watchers) -> (Children, 
         deployments: i,
         autoscalers: j,
         pods: k,
+        service_monitors: l,
+        relisted: stream::unfold(relisted, async |relisted| {
+            relisted.notified().await;
+            Some(((), relisted))
+        })
+        .boxed(),
     };
     (children, streams)
 }
 
-fn stores<K>(client: &Client, scope: &Scope, watchers: &Watchers, selector: Option<&str>) -> (Stores<K>, Touched<K>)
+fn stores<K>(
+    client: &Client,
+    scope: &Scope,
+    watchers: &Watchers,
+    selector: Option<&str>,
+    relisted: &Arc<Notify>,
+) -> (Stores<K>, Touched<K>)
 where
     K: Slim
         + Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -180,8 +204,32 @@ where
 {
     let config = watcher::Config { label_selector: selector.map(str::to_owned), ..watcher::Config::default() };
     let (reader, writer) = reflector::store();
-    let events = watcher(scope.api::<K>(client), config).default_backoff().modify(Slim::slim).reflect(writer);
-    (Stores(reader), watchers.of(&K::kind(&()), scope, events).touched_objects().boxed())
+    let stream =
+        kept(watchers.of(&K::kind(&()), scope, watcher(scope.api::<K>(client), config)), writer, Arc::clone(relisted));
+    (Stores(reader), stream)
+}
+
+/// Keeps what a watch tells, made small, and passes it on.
+fn kept<K>(
+    events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static,
+    writer: Writer<K>,
+    relisted: Arc<Notify>,
+) -> Touched<K>
+where
+    K: Slim + Resource + Clone + Send + Sync + 'static,
+    K::DynamicType: Eq + Hash + Clone + Send + Sync,
+{
+    events
+        .default_backoff()
+        .modify(Slim::slim)
+        .reflect(writer)
+        .inspect_ok(move |event| {
+            if matches!(event, watcher::Event::InitDone) {
+                relisted.notify_one();
+            }
+        })
+        .touched_objects()
+        .boxed()
 }
 
 /// The store of one kind.
@@ -190,7 +238,7 @@ pub struct Stores<K: Resource<DynamicType = ()> + Clone + 'static>(Store<K>);
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Default for Stores<K> {
     fn default() -> Self {
-        Self(reflector::store::Writer::default().as_reader())
+        Self(Writer::default().as_reader())
     }
 }
 
@@ -230,7 +278,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Stores<K> {
     where
         K: std::fmt::Debug,
     {
-        let mut writer = reflector::store::Writer::<K>::default();
+        let mut writer = Writer::<K>::default();
         let reader = writer.as_reader();
         for object in objects {
             writer.apply_watcher_event(&watcher::Event::Apply(object));
@@ -272,6 +320,8 @@ impl Children {
             deployments,
             autoscalers,
             pods,
+            // Known once there is one.
+            service_monitors: _,
         } = self;
         service_accounts.ready().await;
         config_maps.ready().await;

@@ -14,6 +14,7 @@ use kube::runtime::{Controller, Predicate as _, WatchStreamExt as _, watcher};
 use kube::{Api, Resource as _, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 
+use super::build::service_monitor_resource;
 use super::children::{Scope, Streams, Watchers};
 use super::context::Context;
 use super::dereference::{class_name, secret_keys};
@@ -42,6 +43,8 @@ pub async fn run(context: Arc<Context>, scope: &Scope, streams: Streams, watcher
         deployments,
         autoscalers,
         pods,
+        service_monitors,
+        relisted,
     } = streams;
     let (reader, writer) = reflector::store::<Guarded>();
     let clusters = watcher(guarded(scope, &context), watcher::Config::default()).default_backoff().reflect(writer);
@@ -69,8 +72,10 @@ pub async fn run(context: Arc<Context>, scope: &Scope, streams: Streams, watcher
         .owns_stream(stateful_sets)
         .owns_stream(deployments)
         .owns_stream(autoscalers)
+        .owns_stream_with(service_monitors, service_monitor_resource())
         .watches_stream(pods, |pod: Pod| cluster_of(&pod))
         .watches_stream(secrets, move |secret| naming_secret(&naming, &secret))
+        .reconcile_all_on(relisted)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(
             move |object, context| {

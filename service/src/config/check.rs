@@ -18,6 +18,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
     let api_key = r.get(&table::API_KEY);
     let allowed_origins = r.get(&table::ALLOWED_ORIGINS);
     let affinity_cookie = r.get(&table::AFFINITY_COOKIE);
+    let shutdown_delay = r.get(&table::SHUTDOWN_DELAY_SECONDS);
     let drain = r.get(&table::DRAIN_SECONDS);
     let max_connections = r.get(&table::MAX_CONNECTIONS);
     let max_handshakes_per_second = r.get(&table::MAX_HANDSHAKES_PER_SECOND);
@@ -36,6 +37,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
         api_key: api_key?,
         allowed_origins: allowed_origins?,
         affinity_cookie: affinity_cookie?,
+        shutdown_delay: shutdown_delay?,
         drain: drain?,
         admission: AdmissionConfig {
             max_connections: max_connections?,

@@ -205,8 +205,11 @@ settings! {
     AFFINITY_COOKIE: Option<String> = Setting::new(BROWSERS, "affinity-cookie", "NAME", "", parse::cookie_name,
         "Cookie of the ingress that a client drops when it is told to reconnect elsewhere.");
 
+    SHUTDOWN_DELAY_SECONDS: Duration = Setting::new(ADMISSION, "shutdown-delay-seconds", "N", "0", parse::seconds,
+        "After SIGTERM, how long newcomers are still taken while readiness already fails: until every balancer has noticed.")
+        .within(0, 300);
     DRAIN_SECONDS: Duration = Setting::new(ADMISSION, "drain-seconds", "N", "30", parse::seconds,
-        "After SIGTERM, the time over which sessions are handed to other instances.").within(0, 3600);
+        "After SIGTERM and this delay, the time over which sessions are handed to other instances.").within(0, 3600);
     MAX_CONNECTIONS: Option<NonZeroUsize> = Setting::new(ADMISSION, "max-connections", "N", "0", parse::cap,
         "Connections beyond this are answered 503 with Retry-After.").within(1, 10_000_000).or_zero_for("no cap");
     MAX_HANDSHAKES_PER_SECOND: Option<NonZeroU32> = Setting::new(ADMISSION, "max-handshakes-per-second", "N", "0", parse::cap,

@@ -64,6 +64,7 @@ fn nothing_given_means_the_documented_defaults() {
         api_key: None,
         allowed_origins: crate::origin::OriginPolicy::SameOrigin,
         affinity_cookie: None,
+        shutdown_delay: Duration::ZERO,
         drain: Duration::from_secs(30),
         admission: AdmissionConfig { max_connections: None, max_handshakes_per_second: None },
         limits: LimitsConfig {

@@ -164,7 +164,7 @@ async fn admit(services: &Services, mut parts: Parts) -> Result<Welcomed, Proble
     let busy =
         |code, detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(RETRY_SECONDS);
     match services.drain.health() {
-        Health::Ok => {}
+        Health::Ok | Health::Leaving => {}
         Health::Draining => return Err(busy("draining", "this instance is shutting down, connect to another one")),
         Health::Unready => return Err(busy("unready", "this instance cannot deliver messages now, try again")),
     }

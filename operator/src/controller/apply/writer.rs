@@ -10,7 +10,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::super::children::{Shelf, fingerprint};
+use super::super::children::{Monitors, Shelf, fingerprint};
 use super::super::context::Context;
 use super::super::ledger::{Key, digest};
 use super::super::validate::ValidatedCluster;
@@ -179,16 +179,22 @@ impl<'a> Writer<'a> {
         &mut self,
         child: Option<DynamicObject>,
         resource: &ApiResource,
+        shelf: &Monitors,
     ) -> Result<(), ApplyError> {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.context.client.clone(), &self.cluster.namespace, resource);
         let name = child.as_ref().map_or_else(|| self.cluster.names.chat(), ResourceExt::name_any);
         let text = format!("{} {name}", resource.kind);
         let key = self.key(&resource.kind, &name);
-        let desired = child.as_ref().map_or_else(|| "nothing".to_owned(), |child| child.data.to_string());
-        // Nobody watches these, so what was done once is believed until the spec changes or the operator restarts.
-        let done = Some(resource.kind.clone());
-        if self.context.ledger.is_settled(&key, digest(&desired), done.as_ref()) {
+        let desired = digest(&child.as_ref().map_or_else(|| "nothing".to_owned(), |child| hash(child).to_string()));
+        let seen = shelf.meta(&self.cluster.namespace, &name).filter(|meta| self.is_ours(meta));
+        let print = match (&child, &seen) {
+            (Some(_), seen) => seen.as_ref().and_then(fingerprint),
+            // That nothing was there is believed once it was seen, as long as nothing comes up.
+            (None, None) => Some("nothing".to_owned()),
+            (None, Some(_)) => None,
+        };
+        if self.context.ledger.is_settled(&key, desired, print.as_ref()) {
             return Ok(());
         }
         let live = match api.get_metadata_opt(&name).await {
@@ -199,18 +205,24 @@ impl<'a> Writer<'a> {
             Err(error) => return Err(ApplyError::of(&text, error)),
         };
         let ours = live.as_ref().is_none_or(|live| self.is_ours(&live.metadata));
-        match child {
+        let print = match child {
             Some(_) if !ours => return Err(ApplyError::NameTaken { kind: resource.kind.clone(), name }),
             Some(child) => {
                 let force = PatchParams::apply(FIELD_MANAGER).force();
-                api.patch(&name, &force, &Patch::Apply(&child)).await.map_err(|error| ApplyError::of(&text, error))?;
+                let written = api.patch(&name, &force, &Patch::Apply(&child)).await;
+                let written = written.map_err(|error| ApplyError::of(&text, error))?;
+                self.context.metrics.written(&resource.kind);
+                shelf.exist();
+                fingerprint(&written.metadata)
             }
-            None if live.is_some() && ours => {
-                api.delete(&name, &DeleteParams::default()).await.map_err(|error| ApplyError::of(&text, error))?;
+            None => {
+                if live.is_some() && ours {
+                    api.delete(&name, &DeleteParams::default()).await.map_err(|error| ApplyError::of(&text, error))?;
+                }
+                print
             }
-            None => {}
-        }
-        self.context.ledger.note(key, digest(&desired), done, None);
+        };
+        self.context.ledger.note(key, desired, print, None);
         Ok(())
     }
 
@@ -278,6 +290,6 @@ fn describe<K: Child>(child: &K) -> String {
     format!("{} {}", K::kind(&()), child.name_any())
 }
 
-fn hash<K: Child>(child: &K) -> u64 {
+fn hash<K: Serialize>(child: &K) -> u64 {
     digest(&serde_json::to_string(child).unwrap_or_default())
 }

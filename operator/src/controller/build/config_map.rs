@@ -31,6 +31,7 @@ fn settings(cluster: &ValidatedCluster) -> BTreeMap<String, String> {
     settings.set("LISTEN", format!("0.0.0.0:{}", deployment::HTTP_PORT));
     settings.set("ADMIN_LISTEN", format!("0.0.0.0:{}", deployment::ADMIN_PORT));
     settings.set("LOG_FORMAT", "json");
+    settings.set("SHUTDOWN_DELAY_SECONDS", deployment::SHUTDOWN_DELAY_SECONDS);
     settings.set("DRAIN_SECONDS", cluster.drain_seconds);
     match &cluster.auth {
         Auth::Open => {

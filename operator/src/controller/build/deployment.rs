@@ -3,9 +3,8 @@
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, ConfigMapEnvSource, Container, ContainerPort, EnvFromSource, HTTPGetAction, KeyToPath, Lifecycle,
-    LifecycleHandler, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, SecretProjection, SleepAction, Volume,
-    VolumeMount, VolumeProjection,
+    ConfigMap, ConfigMapEnvSource, Container, ContainerPort, EnvFromSource, HTTPGetAction, KeyToPath, PodSpec,
+    PodTemplateSpec, Probe, ProjectedVolumeSource, SecretProjection, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -28,8 +27,10 @@ pub(super) const REDIS_CA: &str = "redis-ca.crt";
 
 /// The user of the image, which owns nothing.
 const USER: i64 = 65_532;
-/// Between the end of an instance's endpoint and SIGTERM: proxies learn of the former meanwhile.
-const PRE_STOP_SECONDS: i32 = 5;
+/// Between SIGTERM, which ends readiness, and the drain: proxies notice meanwhile, also those that keep sending a cookie's
+/// bearer to an endpoint that terminates, as long as it is ready. That takes two seconds until the probe, and as many in
+/// the proxy; the rest is spare.
+pub(super) const SHUTDOWN_DELAY_SECONDS: i32 = 8;
 /// After the drain: stragglers are closed five seconds late, then everything is written out and closed.
 const AFTER_DRAIN_SECONDS: i32 = 20;
 const SECRETS: &str = "secrets";
@@ -75,7 +76,7 @@ fn template(cluster: &ValidatedCluster, settings: &ConfigMap) -> PodTemplateSpec
             enable_service_links: Some(false),
             security_context: Some(pod::security(USER)),
             termination_grace_period_seconds: Some(i64::from(
-                PRE_STOP_SECONDS + cluster.drain_seconds + AFTER_DRAIN_SECONDS,
+                SHUTDOWN_DELAY_SECONDS + cluster.drain_seconds + AFTER_DRAIN_SECONDS,
             )),
             affinity: Some(pod::apart(&cluster.names.selector(Component::Chat))),
             topology_spread_constraints: Some(pod::spread(&cluster.names.selector(Component::Chat))),
@@ -108,13 +109,6 @@ fn container(cluster: &ValidatedCluster) -> Container {
         liveness_probe: Some(Probe { period_seconds: Some(10), failure_threshold: Some(3), ..probe("/livez") }),
         // Quick, because proxies believe it: an instance that drains must not be given new clients.
         readiness_probe: Some(Probe { period_seconds: Some(2), failure_threshold: Some(1), ..probe("/readyz") }),
-        lifecycle: Some(Lifecycle {
-            pre_stop: Some(LifecycleHandler {
-                sleep: Some(SleepAction { seconds: i64::from(PRE_STOP_SECONDS) }),
-                ..LifecycleHandler::default()
-            }),
-            ..Lifecycle::default()
-        }),
         volume_mounts: volume(cluster).map(|volume| {
             vec![VolumeMount {
                 name: volume.name,

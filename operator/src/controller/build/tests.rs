@@ -52,7 +52,7 @@ fn the_smallest_cluster_has_just_these_children() {
 fn settings_of_the_smallest_cluster() {
     let expected = json!({
         "PARLEY_LISTEN": "0.0.0.0:8080", "PARLEY_ADMIN_LISTEN": "0.0.0.0:8090", "PARLEY_LOG_FORMAT": "json",
-        "PARLEY_DRAIN_SECONDS": "60", "PARLEY_AUTH": "open", "PARLEY_AUTH_OPEN_ANYWHERE": "true",
+        "PARLEY_SHUTDOWN_DELAY_SECONDS": "8", "PARLEY_DRAIN_SECONDS": "60", "PARLEY_AUTH": "open", "PARLEY_AUTH_OPEN_ANYWHERE": "true",
         "PARLEY_BACKPLANE": "memory", "PARLEY_MAX_OUTBOX_TOTAL_BYTES": "268435456", "PARLEY_HISTORY_TOTAL_BYTES": "134217728",
     });
     assert_eq!(settings(&small()), expected);
@@ -62,7 +62,7 @@ fn settings_of_the_smallest_cluster() {
 fn settings_of_a_full_cluster() {
     let expected = json!({
         "PARLEY_LISTEN": "0.0.0.0:8080", "PARLEY_ADMIN_LISTEN": "0.0.0.0:8090", "PARLEY_LOG_FORMAT": "json",
-        "PARLEY_DRAIN_SECONDS": "60", "PARLEY_AUTH": "token", "PARLEY_TOKEN_AUDIENCE": "chat",
+        "PARLEY_SHUTDOWN_DELAY_SECONDS": "8", "PARLEY_DRAIN_SECONDS": "60", "PARLEY_AUTH": "token", "PARLEY_TOKEN_AUDIENCE": "chat",
         "PARLEY_TOKEN_SECRET_FILE": "/etc/parley/secrets/token-secret", "PARLEY_API_KEY_FILE": "/etc/parley/secrets/api-key",
         "PARLEY_REDIS_URL_FILE": "/etc/parley/secrets/redis-url", "PARLEY_REDIS_PREFIX": "parley",
         "PARLEY_AFFINITY_COOKIE": "parley-affinity", "PARLEY_MAX_CONNECTIONS": "1000",
@@ -102,7 +102,7 @@ fn one_constraint_only_spreads_the_pods() {
 fn a_pod_lives_longer_than_its_drain() {
     let spec = "{ auth: { open: {} }, drain: { seconds: 100 } }";
     let resources = build(&validated(spec, &[]), &surroundings());
-    assert_eq!(pods(&resources)[0].termination_grace_period_seconds, Some(125));
+    assert_eq!(pods(&resources)[0].termination_grace_period_seconds, Some(128));
     assert_eq!(settings(&resources)["PARLEY_DRAIN_SECONDS"], "100");
 }
 
