@@ -261,6 +261,7 @@ export class Chat {
         for (const id of this.#idsOf(event.room)) this.#act(id, { type: "epoch", position: event.position });
         break;
       case "left":
+        this.#filling.end(event.room);
         this.#notes.settled(event.room);
         if (event.reason !== undefined) this.#act(event.room, { type: "left", why: leftBecause(event.reason) });
         break;

@@ -217,6 +217,21 @@ describe("filling a gap", () => {
     expect(alice.shown()).toEqual(["before", "|"]);
   });
 
+  it("ends when the room is left, for what is shown after the next join is something else", async () => {
+    fill("general", 1, 100);
+    const alice = await scene.visit("alice");
+    refuse("history", [{ code: "unavailable" }]);
+    scene.server.say("general", "bob", "lost");
+    scene.server.failover("general", { lost: 1 });
+    await settle();
+    for (const socket of scene.server.live) socket.rooms.delete("general");
+    scene.server.live[0]?.tell({ type: "left", room: "general", reason: "kicked" });
+    fill("general", 101, 300);
+    alice.chat.show("general");
+    await pass(60_000);
+    expect(alice.shown()).toEqual(texts(241, 300));
+  });
+
   it("of many rooms asks one question at a time", async () => {
     const rooms = Array.from({ length: 80 }, (_, at) => `room ${at}`);
     const alice = await scene.visit("alice");

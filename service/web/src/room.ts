@@ -256,7 +256,8 @@ function page(state: RoomState, messages: readonly Logged[], more: boolean): Roo
     uid: `p${message.offset}`,
   }));
   const older = more ? "more" : "end";
-  return entries.length === 0 ? { ...state, older } : { ...state, entries: [...entries, ...state.entries], older };
+  if (entries.length === 0) return { ...state, older };
+  return withoutSeen({ ...state, entries: [...entries, ...state.entries], older }, messages);
 }
 
 type PublishAction = Extract<RoomAction, { type: "publish" }>;
