@@ -101,6 +101,17 @@ describe("a step back in time", () => {
     expect(alice.shown()).toEqual(texts(1, 300));
   });
 
+  it("ends also where the first messages come meanwhile", async () => {
+    fill("general", 1, 5);
+    scene.server.log("general").messages.splice(0);
+    const alice = await scene.visit("alice");
+    expect(alice.room().older).toBe("more");
+    const loaded = alice.chat.loadOlder("general");
+    scene.server.say("general", "bob", "new");
+    await Promise.all([loaded, settle()]);
+    expect([alice.shown(), alice.room().older]).toEqual([["new"], "end"]);
+  });
+
   it("in two direct conversations at once brings each message once", async () => {
     for (const text of texts(1, 1_000)) scene.server.whisper(Number(text.slice(1)) % 2 === 0 ? "bob" : "carol", "alice", text);
     const alice = await scene.visit("alice");

@@ -208,6 +208,11 @@ export function firstOffset({ entries }: RoomState): number | undefined {
   return entries.find((one) => one.kind === "message")?.offset;
 }
 
+/** The offset behind the messages that older pages bring. */
+export function beginning(room: RoomState): number {
+  return firstOffset(room) ?? (room.position?.offset ?? 0) + 1;
+}
+
 /** The same message has the same identity in every epoch. */
 export function identity({ at, from, key, msg }: Logged | MessageEntry): string {
   return `${at} ${from} ${key ?? JSON.stringify(msg)}`;
