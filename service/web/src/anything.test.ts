@@ -210,7 +210,7 @@ function faults(alice: Visitor, log: LogName): string[] {
   // One that was acked and lost before it came back stands there as sent: nobody can tell it from one that is on its way back.
   const isLost = (key: string) => !kept.some((message) => message.key === key);
   const unsettled = room.pending.filter(({ key, progress: { state } }) => state !== "failed" && !(state === "sent" && isLost(key)));
-  if (unsettled.length > 0) found.push(`not settled: ${unsettled.map(({ msg }) => String(msg)).join()}`);
+  if (unsettled.length > 0) found.push(`not settled: ${unsettled.map(({ msg, progress }) => `${String(msg)} (${progress.state})`).join()}`);
   const members = scene.server.live.filter((socket) => socket.rooms.has(log)).length;
   if (members !== 1) found.push(`the server has ${members} members`);
   return found;

@@ -11,7 +11,7 @@ import type { Memory } from "./memory.ts";
 import { leftBecause } from "./names.ts";
 import { type Note, Notes } from "./notes.ts";
 import { type HistoryPage, INBOX, type Json, type Logged, type Position, type Welcome } from "./protocol.ts";
-import { beforeGap, emptyRoom, firstOffset, identity, type RoomAction, roomReducer, type RoomState } from "./room.ts";
+import { beforeGap, beginning, emptyRoom, firstOffset, identity, type RoomAction, roomReducer, type RoomState } from "./room.ts";
 import { idOf, logOf, targetOf } from "./target.ts";
 import { Typists } from "./typists.ts";
 
@@ -198,14 +198,12 @@ export class Chat {
   }
 
   async #loadOlderRoom(room: RoomState): Promise<void> {
-    const first = firstOffset(room);
-    const before = first ?? (room.position?.offset ?? 0) + 1;
+    const before = beginning(room);
     const most = Math.min(MOST_OLDER, this.#state.welcome?.limits.replay_messages ?? PAGE);
     const limit = Math.min(Math.max(2 * room.entries.length, PAGE), most);
     const page = await this.#connection.history(room.id, { before, limit });
-    const now = this.#isSameLog(room, page);
     // Left and joined again meanwhile, or the oldest lines let go: the page ends elsewhere than what is shown begins.
-    if (now === undefined || firstOffset(now) !== first) return;
+    if (beginning(this.#sameLog(room, page)) !== before) throw new Error("another beginning");
     this.#act(room.id, { type: "page", messages: page.messages, more: page.more });
   }
 
@@ -214,7 +212,7 @@ export class Chat {
     for (let found = false; !found; ) {
       const before = this.#inbox.oldest;
       const page = await this.#connection.history(INBOX, { before, limit: INBOX_PAGE });
-      if (this.#isSameLog(room, page) === undefined) return;
+      this.#sameLog(room, page);
       // Another conversation was faster, and this page is there.
       if (before !== this.#inbox.oldest) continue;
       const more = this.#inbox.take(page);
@@ -228,12 +226,12 @@ export class Chat {
     }
   }
 
-  /** The conversation as it is now, if it has had no gap since a page was asked for: that has its own way. */
-  #isSameLog({ id, segment }: RoomState, page: HistoryPage): RoomState | undefined {
+  /** The conversation as it is now; throws if a page that was asked for before does not belong to it any more. */
+  #sameLog({ id, segment }: RoomState, page: HistoryPage): RoomState {
     const now = this.#conversation(id);
-    if (now?.segment !== segment) return undefined;
-    // Another epoch may have other messages under the same offsets: there will be a word on it.
-    if (page.epoch !== this.#connection.position(logOf(id))?.epoch) throw new Error("another epoch");
+    // A gap has a way of its own, and another epoch may have other messages under the same offsets: there will be a word on it.
+    const same = now?.segment === segment && page.epoch === this.#connection.position(logOf(id))?.epoch;
+    if (!same) throw new Error("another log");
     return now;
   }
 
@@ -273,6 +271,7 @@ export class Chat {
         for (const id of this.#idsOf(event.room)) this.#act(id, { type: "epoch", position: event.position });
         break;
       case "left":
+        this.#filling.end(event.room);
         this.#notes.settled(event.room);
         this.#forgetPresent(event.room);
         if (event.reason !== undefined) this.#act(event.room, { type: "left", why: leftBecause(event.reason) });

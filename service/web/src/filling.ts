@@ -52,6 +52,11 @@ export class Filling {
     if (this.#timer === undefined) void this.#next();
   }
 
+  /** Reads no more of a room: what is shown of it is not what the gap was in. */
+  end(room: string): void {
+    this.#tasks.delete(room);
+  }
+
   /** Goes on at once: there is a connection again. */
   wake(): void {
     clearTimeout(this.#timer);

@@ -101,6 +101,17 @@ describe("a step back in time", () => {
     expect(alice.shown()).toEqual(texts(1, 300));
   });
 
+  it("ends also where the first messages come meanwhile", async () => {
+    fill("general", 1, 5);
+    scene.server.log("general").messages.splice(0);
+    const alice = await scene.visit("alice");
+    expect(alice.room().older).toBe("more");
+    const loaded = alice.chat.loadOlder("general");
+    scene.server.say("general", "bob", "new");
+    await Promise.all([loaded, settle()]);
+    expect([alice.shown(), alice.room().older]).toEqual([["new"], "end"]);
+  });
+
   it("in two direct conversations at once brings each message once", async () => {
     for (const text of texts(1, 1_000)) scene.server.whisper(Number(text.slice(1)) % 2 === 0 ? "bob" : "carol", "alice", text);
     const alice = await scene.visit("alice");
@@ -215,6 +226,21 @@ describe("filling a gap", () => {
     refuse("history", [{ code: "forbidden" }]);
     await pass(60_000);
     expect(alice.shown()).toEqual(["before", "|"]);
+  });
+
+  it("ends when the room is left, for what is shown after the next join is something else", async () => {
+    fill("general", 1, 100);
+    const alice = await scene.visit("alice");
+    refuse("history", [{ code: "unavailable" }]);
+    scene.server.say("general", "bob", "lost");
+    scene.server.failover("general", { lost: 1 });
+    await settle();
+    for (const socket of scene.server.live) socket.rooms.delete("general");
+    scene.server.live[0]?.tell({ type: "left", room: "general", reason: "kicked" });
+    fill("general", 101, 300);
+    alice.chat.show("general");
+    await pass(60_000);
+    expect(alice.shown()).toEqual(texts(241, 300));
   });
 
   it("of many rooms asks one question at a time", async () => {

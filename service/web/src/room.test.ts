@@ -92,6 +92,11 @@ describe("one's own message", () => {
     expect(shown(state)).toEqual(["m1"]);
   });
 
+  it("is also found in an older page", () => {
+    const page: RoomAction = { type: "page", messages: [message(1, "alice", { key: "k" })], more: false };
+    expect(shown(after([joined([message(5)]), publish("k", "sending"), page]))).toEqual(["m1", "m5"]);
+  });
+
   it("is not replaced by the message of somebody else under the same key", () => {
     const state = after([joined([]), publish("k", "sending"), { type: "message", message: message(1, "bob", { key: "k" }) }]);
     expect(shown(state)).toEqual(["m1", "text of k (sending)"]);

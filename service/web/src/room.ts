@@ -208,6 +208,11 @@ export function firstOffset({ entries }: RoomState): number | undefined {
   return entries.find((one) => one.kind === "message")?.offset;
 }
 
+/** The offset behind the messages that older pages bring. */
+export function beginning(room: RoomState): number {
+  return firstOffset(room) ?? (room.position?.offset ?? 0) + 1;
+}
+
 /** The same message has the same identity in every epoch. */
 export function identity({ at, from, key, msg }: Logged | MessageEntry): string {
   return `${at} ${from} ${key ?? JSON.stringify(msg)}`;
@@ -256,7 +261,8 @@ function page(state: RoomState, messages: readonly Logged[], more: boolean): Roo
     uid: `p${message.offset}`,
   }));
   const older = more ? "more" : "end";
-  return entries.length === 0 ? { ...state, older } : { ...state, entries: [...entries, ...state.entries], older };
+  if (entries.length === 0) return { ...state, older };
+  return withoutSeen({ ...state, entries: [...entries, ...state.entries], older }, messages);
 }
 
 type PublishAction = Extract<RoomAction, { type: "publish" }>;
