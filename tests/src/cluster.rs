@@ -165,8 +165,9 @@ impl Space {
             loop {
                 if let Ok(mut client) = self.connect(user).try_open().await
                     && matches!(client.next_whenever().await, Event::Frame(frame) if frame.kind() == "welcome")
+                    // An instance that has just lost its store says so instead.
+                    && matches!(client.next_whenever().await, Event::Frame(frame) if frame.kind() == "joined")
                 {
-                    client.expect("joined").await;
                     return client.ignoring_presence();
                 }
                 tokio::time::sleep(PAUSE).await;
