@@ -185,7 +185,9 @@ impl<'a> Writer<'a> {
         let name = child.as_ref().map_or_else(|| self.cluster.names.chat(), ResourceExt::name_any);
         let text = format!("{} {name}", resource.kind);
         let key = self.key(&resource.kind, &name);
-        let desired = child.as_ref().map_or_else(|| "nothing".to_owned(), |child| child.data.to_string());
+        // Its labels are wanted as much as its data: by them a Prometheus finds it.
+        let desired =
+            child.as_ref().map_or_else(|| Ok("nothing".to_owned()), serde_json::to_string).unwrap_or_default();
         // Nobody watches these, so what was done once is believed until the spec changes or the operator restarts.
         let done = Some(resource.kind.clone());
         if self.context.ledger.is_settled(&key, digest(&desired), done.as_ref()) {
