@@ -109,10 +109,10 @@ async fn five_steps(cluster: &ChatCluster, context: &Context, now: Timestamp) ->
             tell(cluster, Outcome::Applied(&validated, &applied), &observed, context, now).await?;
             Ok(Action::requeue(next_look(&observed)))
         }
-        Err(error) => {
+        Err(failure) => {
             let observed = observe(cluster, &Applied::default(), context, now).await;
-            tell(cluster, Outcome::Failed(&validated, &error), &observed, context, now).await?;
-            Err(error.into())
+            tell(cluster, Outcome::Failed(&validated, &failure), &observed, context, now).await?;
+            Err(failure.error.into())
         }
     }
 }
@@ -136,11 +136,7 @@ async fn tell(
 ) -> Result<(), ReconcileError> {
     let facts = Facts { outcome, observed };
     let status = status::status(cluster, context.told.last(cluster), facts, now);
-    let reverts = match outcome {
-        Outcome::Applied(_, applied) => applied.reverts.as_slice(),
-        Outcome::Refused(_) | Outcome::Failed(..) => &[],
-    };
-    status::write(cluster, &status, reverts, context).await.map_err(ReconcileError::Status)
+    status::write(cluster, &status, outcome, context).await.map_err(ReconcileError::Status)
 }
 
 /// Where there are instances, their sessions are counted now and then.

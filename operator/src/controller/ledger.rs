@@ -30,6 +30,7 @@ struct Entry {
     fingerprint: Option<String>,
     generation: Option<i64>,
     reverts: Vec<Timestamp>,
+    expected_back: bool,
 }
 
 /// See the module.
@@ -78,6 +79,18 @@ impl Ledger {
         }
         reverts.push(now);
         true
+    }
+
+    /// Notes whether the number of instances is on its way back from an autoscaler: then it is the autoscaler's still, which
+    /// is nobody's edit.
+    pub fn expect_back(&self, key: Key, expected: bool) {
+        self.0.lock().entry(key).or_default().expected_back = expected;
+    }
+
+    /// See [`expect_back`](Self::expect_back).
+    #[must_use]
+    pub fn is_expected_back(&self, key: &Key) -> bool {
+        self.0.lock().get(key).is_some_and(|entry| entry.expected_back)
     }
 
     /// Forgets one child.

@@ -13,7 +13,7 @@ mod writer;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::apply::{Applied, ApplyError};
+use super::apply::{Applied, ChildRef, Failure, Revert};
 use super::validate::{Invalid, ValidatedCluster};
 use crate::crd::{ChatCluster, ChatClusterStatus, Condition, ConditionStatus, RedisStatus};
 use crate::names::{Component, Names};
@@ -27,9 +27,28 @@ pub enum Outcome<'a> {
     /// The author of the spec must put something right; nothing was applied.
     Refused(&'a Invalid),
     /// Something could not be applied.
-    Failed(&'a ValidatedCluster, &'a ApplyError),
+    Failed(&'a ValidatedCluster, &'a Failure),
     /// Everything was applied.
     Applied(&'a ValidatedCluster, &'a Applied),
+}
+
+impl<'a> Outcome<'a> {
+    /// Edits of others that were taken back.
+    fn reverts(self) -> &'a [Revert] {
+        match self {
+            Self::Refused(_) => &[],
+            Self::Failed(_, failure) => &failure.reverts,
+            Self::Applied(_, applied) => &applied.reverts,
+        }
+    }
+
+    /// What a condition of this reason is about besides the ChatCluster.
+    fn child(self, reason: &str) -> Option<&'a ChildRef> {
+        match self {
+            Self::Failed(_, failure) if failure.error.reason() == reason => Some(failure.error.child()),
+            Self::Refused(_) | Self::Failed(..) | Self::Applied(..) => None,
+        }
+    }
 }
 
 /// Everything that a status is made of.
@@ -76,7 +95,7 @@ impl Facts<'_> {
     fn obstacle(&self) -> Option<(&'static str, String)> {
         match self.outcome {
             Outcome::Refused(invalid) => Some((invalid.reason, invalid.message.clone())),
-            Outcome::Failed(_, error) => Some((error.reason(), error.to_string())),
+            Outcome::Failed(_, Failure { error, .. }) => Some((error.reason(), error.to_string())),
             Outcome::Applied(..) => None,
         }
     }

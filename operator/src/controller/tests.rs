@@ -21,6 +21,8 @@ use super::ledger::Ledger;
 use super::*;
 use crate::metrics::Metrics;
 
+mod events;
+mod handover;
 mod monitor;
 
 /// Answers like an API server that has nothing, keeps what it is given, and can be told to be difficult.
