@@ -58,7 +58,7 @@ async fn in_order(writer: &mut Writer<'_>, resources: Resources, children: &Chil
         service_accounts,
         config_maps,
         secret,
-        secret_is_fresh,
+        secret_is_missing,
         services,
         network_policies,
         stateful_set,
@@ -80,11 +80,12 @@ async fn in_order(writer: &mut Writer<'_>, resources: Resources, children: &Chil
         writer.apply(map, &children.config_maps).await?;
     }
     if let Some(secret) = &secret {
-        if secret_is_fresh {
+        if secret_is_missing {
             writer.create(secret, &children.secrets).await?;
         } else {
             writer.apply(secret, &children.secrets).await?;
         }
+        writer.note_password(secret);
     }
     for policy in &network_policies {
         writer.apply(policy, &children.network_policies).await?;

@@ -8,6 +8,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 
 use super::context::Context;
+use super::ledger::Key;
 use crate::crd::{ChatCluster, ChatClusterSpec, SecretRef};
 use crate::names::Names;
 
@@ -20,8 +21,8 @@ pub struct References {
     pub ingress_class: IngressClassFound,
     /// Whether the API server knows ServiceMonitors.
     pub service_monitors_served: bool,
-    /// A password for a managed Valkey that has none yet.
-    pub fresh_password: String,
+    /// The password of a managed Valkey whose Secret holds none: the one that it was given before, or else a new one.
+    pub password: String,
 }
 
 /// What is known of an IngressClass.
@@ -59,8 +60,10 @@ pub async fn dereference(cluster: &ChatCluster, context: &Context) -> Result<Ref
         Some(_) => context.service_monitors_served().await?,
         None => false,
     };
-    let fresh_password = context.entropy.password();
-    Ok(References { secrets, ingress_class, service_monitors_served, fresh_password })
+    let (owner_uid, name) = (cluster.uid().unwrap_or_default(), Names::of(&cluster.name_any()).valkey());
+    let given = context.ledger.password(&Key { owner_uid, kind: "Secret".to_owned(), name });
+    let password = given.unwrap_or_else(|| context.entropy.password());
+    Ok(References { secrets, ingress_class, service_monitors_served, password })
 }
 
 /// The Secrets that a spec depends on. A change of any of them is a reason to reconcile.

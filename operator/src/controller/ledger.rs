@@ -31,6 +31,7 @@ struct Entry {
     generation: Option<i64>,
     reverts: Vec<Timestamp>,
     expected_back: bool,
+    password: Option<String>,
 }
 
 /// See the module.
@@ -91,6 +92,17 @@ impl Ledger {
     #[must_use]
     pub fn is_expected_back(&self, key: &Key) -> bool {
         self.0.lock().get(key).is_some_and(|entry| entry.expected_back)
+    }
+
+    /// Notes the password in the Secret of a managed Valkey, which goes on with it whatever becomes of the Secret.
+    pub fn note_password(&self, secret: Key, password: &str) {
+        self.0.lock().entry(secret).or_default().password = Some(password.to_owned());
+    }
+
+    /// The password that was noted last.
+    #[must_use]
+    pub fn password(&self, secret: &Key) -> Option<String> {
+        self.0.lock().get(secret)?.password.clone()
     }
 
     /// Forgets one child.

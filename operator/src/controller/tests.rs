@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 mod events;
 mod handover;
 mod monitor;
+mod password;
 
 /// Answers like an API server that has nothing, keeps what it is given, and can be told to be difficult.
 #[derive(Clone, Default)]

@@ -146,8 +146,8 @@ pub struct Valkey {
     pub storage: Option<crate::crd::Storage>,
     /// Of the user `parley`.
     pub password: String,
-    /// Whether the password is new. It is then created, never applied over one that appeared meanwhile.
-    pub password_is_fresh: bool,
+    /// Whether its Secret is missing. It is then created, never applied over one that appeared meanwhile.
+    pub secret_is_missing: bool,
 }
 
 impl Backplane {
@@ -316,14 +316,14 @@ fn backplane<'a>(
         let message = "redis.managed.memory must be at least 32Mi, as 256Mi".to_owned();
         return Err(Invalid { reason: "InvalidSpec", message });
     };
-    let (password, password_is_fresh) = reader.read_password(&names.valkey(), &references.fresh_password);
+    let (password, secret_is_missing) = reader.read_password(&names.valkey(), &references.password);
     Ok(Backplane::Managed(Valkey {
         image: managed.image.clone(),
         memory: Amounts { cpu: None, memory: Some(managed.memory.clone()) },
         max_data_bytes: memory / DATA_SHARE.1 * DATA_SHARE.0,
         storage: managed.storage.clone(),
         password,
-        password_is_fresh,
+        secret_is_missing,
     }))
 }
 

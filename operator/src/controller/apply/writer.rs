@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject};
@@ -14,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::super::children::{Shelf, fingerprint};
 use super::super::context::Context;
 use super::super::ledger::{Key, digest};
-use super::super::validate::ValidatedCluster;
+use super::super::validate::{Backplane, ValidatedCluster};
 use super::error::{ApplyError, ChildRef, Revert};
 use crate::clock;
 use crate::names::FIELD_MANAGER;
@@ -49,6 +50,13 @@ impl<'a> Writer<'a> {
     /// The generation that a child has since it was applied.
     pub(super) fn generation(&self, kind: &str, name: &str) -> Option<i64> {
         self.context.ledger.generation(&self.key(kind, name))
+    }
+
+    /// Notes the password that the managed Valkey has from now on.
+    pub(super) fn note_password(&self, secret: &Secret) {
+        if let Backplane::Managed(valkey) = &self.cluster.backplane {
+            self.context.ledger.note_password(self.key("Secret", &secret.name_any()), &valkey.password);
+        }
     }
 
     /// The number of instances is about to come back from an autoscaler.
@@ -86,7 +94,7 @@ impl<'a> Writer<'a> {
         self.patch(child, edited).await
     }
 
-    /// Creates a child that must not be there yet. If it is, the next round reads it.
+    /// Creates a child that was not there. If it is by now, the next round reads it.
     pub(super) async fn create<K: Child>(&mut self, child: &K, shelf: &dyn Shelf) -> Result<(), ApplyError> {
         self.look::<K>(&child.name_any(), shelf).await?;
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
