@@ -28,9 +28,10 @@ use kube::runtime::controller::Action;
 use crate::clock;
 use crate::crd::ChatCluster;
 use crate::names::Names;
-use apply::{Applied, ApplyError};
+use apply::ApplyError;
 use context::Context;
-use status::{Facts, Observed, Outcome};
+use ledger::Key;
+use status::{Observed, Outcome};
 
 /// Without any event, everything is looked at again after this.
 const SLOWLY: Duration = Duration::from_mins(10);
@@ -38,6 +39,10 @@ const SLOWLY: Duration = Duration::from_mins(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+/// So often in a row an API server may fail to answer before people are told: the second try comes after a second, the
+/// third after two more.
+const PASSING: u32 = 2;
 
 /// Why a reconcile has to be tried again.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +102,7 @@ async fn five_steps(cluster: &ChatCluster, context: &Context, now: Timestamp) ->
     let validated = match validate::validate(cluster, &references, &context.usual_image) {
         Ok(validated) => validated,
         Err(invalid) => {
-            let observed = observe(cluster, &Applied::default(), context, now).await;
+            let observed = observe(cluster, context, now).await;
             tell(cluster, Outcome::Refused(&invalid), &observed, context, now).await?;
             return Ok(Action::await_change());
         }
@@ -105,24 +110,30 @@ async fn five_steps(cluster: &ChatCluster, context: &Context, now: Timestamp) ->
     let resources = build::build(&validated, &context.surroundings);
     match Box::pin(apply::apply(&validated, resources, context)).await {
         Ok(applied) => {
-            let observed = observe(cluster, &applied, context, now).await;
+            let observed = observe(cluster, context, now).await;
             tell(cluster, Outcome::Applied(&validated, &applied), &observed, context, now).await?;
             Ok(Action::requeue(next_look(&observed)))
         }
         Err(failure) => {
-            let observed = observe(cluster, &Applied::default(), context, now).await;
-            tell(cluster, Outcome::Failed(&validated, &failure), &observed, context, now).await?;
+            let outcome = Outcome::Failed(&validated, &failure);
+            let before = context.failures.lock().get(&validated.uid).copied().unwrap_or_default();
+            if failure.error.is_passing() && before < PASSING {
+                status::tell_reverts(cluster, outcome, context).await;
+            } else {
+                let observed = observe(cluster, context, now).await;
+                tell(cluster, outcome, &observed, context, now).await?;
+            }
             Err(failure.error.into())
         }
     }
 }
 
-async fn observe(cluster: &ChatCluster, applied: &Applied, context: &Context, now: Timestamp) -> Observed {
-    let names = Names::of(&cluster.name_any());
-    let generations = (applied.deployment_generation, applied.stateful_set_generation);
+async fn observe(cluster: &ChatCluster, context: &Context, now: Timestamp) -> Observed {
+    let (names, uid) = (Names::of(&cluster.name_any()), cluster.uid().unwrap_or_default());
+    let applied = |kind: &str, name: String| context.ledger.generation(&Key::new(&uid, kind, name));
+    let generations = (applied("Deployment", names.chat()), applied("StatefulSet", names.valkey()));
     let namespace = cluster.namespace().unwrap_or_default();
     let mut observed = status::observe(&context.children, &namespace, &names, generations);
-    let uid = cluster.uid().unwrap_or_default();
     observed.count = context.census.count(&uid, &observed.addresses, now).await;
     observed
 }
@@ -134,8 +145,7 @@ async fn tell(
     context: &Context,
     now: Timestamp,
 ) -> Result<(), ReconcileError> {
-    let facts = Facts { outcome, observed };
-    let status = status::status(cluster, context.told.last(cluster), facts, now);
+    let status = status::status(cluster, context.told.last(cluster), outcome, observed, now);
     status::write(cluster, &status, outcome, context).await.map_err(ReconcileError::Status)
 }
 

@@ -5,8 +5,6 @@ mod error;
 mod handover;
 mod writer;
 
-use kube::ResourceExt;
-
 use super::build::{Resources, service_monitor_resource};
 use super::children::Children;
 use super::context::Context;
@@ -18,10 +16,6 @@ use writer::Writer;
 /// Proof that everything was applied; the status is made from it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Applied {
-    /// The generation that the Deployment has since.
-    pub deployment_generation: Option<i64>,
-    /// The generation that the managed Valkey has since.
-    pub stateful_set_generation: Option<i64>,
     /// Edits of others that were taken back.
     pub reverts: Vec<Revert>,
 }
@@ -31,17 +25,13 @@ pub struct Applied {
 /// # Errors
 /// The first child that could not be applied. What was applied before it stays.
 pub async fn apply(cluster: &ValidatedCluster, resources: Resources, context: &Context) -> Result<Applied, Failure> {
-    let deployment = resources.deployment.name_any();
-    let stateful_set = resources.stateful_set.as_ref().map(ResourceExt::name_any);
     let mut writer = Writer::new(cluster, context);
-    if let Err(error) = Box::pin(in_order(&mut writer, resources, &context.children)).await {
-        return Err(Failure { error, reverts: writer.into_reverts() });
+    let applied = Box::pin(in_order(&mut writer, resources, &context.children)).await;
+    let reverts = writer.into_reverts();
+    match applied {
+        Ok(()) => Ok(Applied { reverts }),
+        Err(error) => Err(Failure { error, reverts }),
     }
-    Ok(Applied {
-        deployment_generation: writer.generation("Deployment", &deployment),
-        stateful_set_generation: stateful_set.and_then(|name| writer.generation("StatefulSet", &name)),
-        reverts: writer.into_reverts(),
-    })
 }
 
 /// Applies in this order, each for a reason:

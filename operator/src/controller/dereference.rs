@@ -60,8 +60,8 @@ pub async fn dereference(cluster: &ChatCluster, context: &Context) -> Result<Ref
         Some(_) => context.service_monitors_served().await?,
         None => false,
     };
-    let (owner_uid, name) = (cluster.uid().unwrap_or_default(), Names::of(&cluster.name_any()).valkey());
-    let given = context.ledger.password(&Key { owner_uid, kind: "Secret".to_owned(), name });
+    let valkey = Names::of(&cluster.name_any()).valkey();
+    let given = context.ledger.password(&Key::new(&cluster.uid().unwrap_or_default(), "Secret", valkey));
     let password = given.unwrap_or_else(|| context.entropy.password());
     Ok(References { secrets, ingress_class, service_monitors_served, password })
 }

@@ -24,6 +24,14 @@ pub struct Key {
     pub name: String,
 }
 
+impl Key {
+    /// The child of this kind and name.
+    #[must_use]
+    pub fn new(owner_uid: &str, kind: &str, name: String) -> Self {
+        Self { owner_uid: owner_uid.to_owned(), kind: kind.to_owned(), name }
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 struct Entry {
     desired: u64,
@@ -121,7 +129,7 @@ mod tests {
     use super::*;
 
     fn key() -> Key {
-        Key { owner_uid: "u".into(), kind: "Service".into(), name: "demo".into() }
+        Key::new("u", "Service", "demo".into())
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::crd::{ChatCluster, ChatClusterStatus, Condition, ConditionStatus, Red
 use crate::names::{Component, Names};
 
 pub use observed::{Observed, Rollout, observe};
-pub use writer::write;
+pub use writer::{tell_reverts, write};
 
 /// How far a reconcile came.
 #[derive(Debug, Clone, Copy)]
@@ -51,13 +51,15 @@ impl<'a> Outcome<'a> {
     }
 }
 
-/// Everything that a status is made of.
+/// Everything that a condition is made of.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
+struct Facts<'a> {
     /// How far the reconcile came.
-    pub outcome: Outcome<'a>,
+    outcome: Outcome<'a>,
     /// What is in the cluster.
-    pub observed: &'a Observed,
+    observed: &'a Observed,
+    /// All of this spec was applied in a reconcile before.
+    applied_before: bool,
 }
 
 /// One condition without its times.
@@ -91,6 +93,16 @@ impl Facts<'_> {
         }
     }
 
+    /// The spec, if all of it was applied and what failed since is no harm to those who connect: then what is seen in the
+    /// cluster is what the spec leads to.
+    fn in_force(&self) -> Option<&ValidatedCluster> {
+        match self.outcome {
+            Outcome::Applied(cluster, _) => Some(cluster),
+            Outcome::Failed(cluster, failure) if self.applied_before && failure.error.is_harmless() => Some(cluster),
+            Outcome::Failed(..) | Outcome::Refused(_) => None,
+        }
+    }
+
     /// Why what the spec says is not in force, as reason and message.
     fn obstacle(&self) -> Option<(&'static str, String)> {
         match self.outcome {
@@ -103,8 +115,15 @@ impl Facts<'_> {
 
 /// The whole status; `last` is the one before.
 #[must_use]
-pub fn status(cluster: &ChatCluster, last: ChatClusterStatus, facts: Facts<'_>, now: Timestamp) -> ChatClusterStatus {
+pub fn status(
+    cluster: &ChatCluster,
+    last: ChatClusterStatus,
+    outcome: Outcome<'_>,
+    observed: &Observed,
+    now: Timestamp,
+) -> ChatClusterStatus {
     let generation = cluster.metadata.generation;
+    let facts = Facts { outcome, observed, applied_before: exposure::was_applied(&last.conditions, generation) };
     let verdicts = [
         ("Ready", ready::of(facts)),
         ("Progressing", progressing::of(facts)),
@@ -119,10 +138,10 @@ pub fn status(cluster: &ChatCluster, last: ChatClusterStatus, facts: Facts<'_>, 
     let validated = facts.validated();
     ChatClusterStatus {
         observed_generation: generation,
-        replicas: facts.observed.instances,
-        ready_replicas: facts.observed.ready,
-        draining_replicas: facts.observed.draining,
-        connections: facts.observed.count.sessions,
+        replicas: observed.instances,
+        ready_replicas: observed.ready,
+        draining_replicas: observed.draining,
+        connections: observed.count.sessions,
         selector: Some(selector.join(",")),
         url: match validated {
             Some(validated) => validated.ingress.as_ref().map(super::validate::ValidatedIngress::url),

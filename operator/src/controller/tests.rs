@@ -22,6 +22,7 @@ use super::*;
 use crate::metrics::Metrics;
 
 mod events;
+mod failures;
 mod handover;
 mod monitor;
 mod password;

@@ -117,6 +117,19 @@ impl ApplyError {
         }
     }
 
+    /// The API server could not be asked just now, which the next try may mend.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Api { .. })
+    }
+
+    /// Whether it is no harm to those who connect, as long as everything was applied before.
+    #[must_use]
+    pub fn is_harmless(&self) -> bool {
+        let behind = ["ServiceAccount", "PodDisruptionBudget", "HorizontalPodAutoscaler", "ServiceMonitor"];
+        self.is_passing() || behind.contains(&self.child().kind())
+    }
+
     /// The child at which it ended.
     #[must_use]
     pub fn child(&self) -> &ChildRef {

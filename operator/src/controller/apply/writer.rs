@@ -47,11 +47,6 @@ impl<'a> Writer<'a> {
         self.reverts
     }
 
-    /// The generation that a child has since it was applied.
-    pub(super) fn generation(&self, kind: &str, name: &str) -> Option<i64> {
-        self.context.ledger.generation(&self.key(kind, name))
-    }
-
     /// Notes the password that the managed Valkey has from now on.
     pub(super) fn note_password(&self, secret: &Secret) {
         if let Backplane::Managed(valkey) = &self.cluster.backplane {
@@ -227,7 +222,7 @@ impl<'a> Writer<'a> {
     }
 
     fn key(&self, kind: &str, name: &str) -> Key {
-        Key { owner_uid: self.cluster.uid.clone(), kind: kind.to_owned(), name: name.to_owned() }
+        Key::new(&self.cluster.uid, kind, name.to_owned())
     }
 }
 

@@ -21,10 +21,7 @@ pub async fn write(
     outcome: Outcome<'_>,
     context: &Context,
 ) -> Result<(), kube::Error> {
-    for revert in outcome.reverts() {
-        let note = format!("set {} back to what the ChatCluster says: {}", revert.child, revert.conflict);
-        publish(cluster, Some(&revert.child), context, EventType::Warning, "FieldConflict", note).await;
-    }
+    tell_reverts(cluster, outcome, context).await;
     let before = context.told.last(cluster);
     if cluster.status.as_ref() == Some(status) {
         context.told.note(cluster, status);
@@ -51,6 +48,14 @@ pub async fn write(
         publish(cluster, child, context, type_, &condition.reason, condition.message.clone()).await;
     }
     Ok(())
+}
+
+/// Tells of every edit that was taken back.
+pub async fn tell_reverts(cluster: &ChatCluster, outcome: Outcome<'_>, context: &Context) {
+    for revert in outcome.reverts() {
+        let note = format!("set {} back to what the ChatCluster says: {}", revert.child, revert.conflict);
+        publish(cluster, Some(&revert.child), context, EventType::Warning, "FieldConflict", note).await;
+    }
 }
 
 /// The conditions that are worth an event, with its type.

@@ -16,8 +16,7 @@ fn several_passwords(api: &Api) -> Context {
 }
 
 fn given(context: &Context) -> Option<String> {
-    let (owner_uid, name) = ("uid-1".to_owned(), "demo-valkey".to_owned());
-    context.ledger.password(&ledger::Key { owner_uid, kind: "Secret".to_owned(), name })
+    context.ledger.password(&ledger::Key::new("uid-1", "Secret", "demo-valkey".to_owned()))
 }
 
 /// The Secret as a user left it.
