@@ -9,14 +9,12 @@ use std::collections::BTreeMap;
 use kube::ResourceExt as _;
 
 use super::dereference::References;
-use crate::crd::{Amounts, ChatCluster, History, Limits, Resources};
+use crate::crd::{ChatCluster, History, Limits, Quantity, Resources};
 use crate::names::Names;
 
 pub use exposure::{Affinity, ValidatedIngress};
 pub use secrets::Checksum;
 
-/// Instances of a ChatCluster that says nothing about their number.
-const USUAL_REPLICAS: i32 = 2;
 /// Part of the managed Valkey's memory that holds data. The rest is for buffers, and for rewriting the log.
 const DATA_SHARE: (u64, u64) = (3, 4);
 /// The prefix of keys in a server that nobody else uses.
@@ -139,7 +137,7 @@ pub struct Valkey {
     /// Its image.
     pub image: String,
     /// Memory of its container.
-    pub memory: Amounts,
+    pub memory: Quantity,
     /// Most bytes of data.
     pub max_data_bytes: u64,
     /// Size and class of its volume.
@@ -229,7 +227,7 @@ pub fn validate(
             cpu_percent: auto.target_cpu_percent,
             spare_seconds: auto.scale_down_after_seconds,
         },
-        None => Scale::Fixed(spec.replicas.unwrap_or(USUAL_REPLICAS)),
+        None => Scale::Fixed(spec.replicas),
     };
     if backplane == Backplane::Memory && scale.most() > 1 {
         notes.push(isolated(scale.most()));
@@ -319,7 +317,7 @@ fn backplane<'a>(
     let (password, secret_is_missing) = reader.read_password(&names.valkey(), &references.password);
     Ok(Backplane::Managed(Valkey {
         image: managed.image.clone(),
-        memory: Amounts { cpu: None, memory: Some(managed.memory.clone()) },
+        memory: managed.memory.clone(),
         max_data_bytes: memory / DATA_SHARE.1 * DATA_SHARE.0,
         storage: managed.storage.clone(),
         password,

@@ -189,5 +189,5 @@ fn a_service_monitor_without_its_kind_is_a_note() {
 fn resources_of_the_spec_stand() {
     let cluster = validated("{ auth: { open: {} }, replicas: 1, resources: { limits: { memory: 1Gi, cpu: 2 } } }", &[]);
     assert_eq!(cluster.resources.limits.cpu, Some(Quantity::from("2")));
-    assert_eq!(cluster.resources.requests.cpu, Some(Quantity::from("100m")));
+    assert_eq!(cluster.resources.requests.cpu, Quantity::from("100m"));
 }
