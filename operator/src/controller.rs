@@ -28,11 +28,11 @@ use kube::runtime::controller::Action;
 use crate::clock;
 use crate::crd::ChatCluster;
 use crate::names::Names;
-use apply::{Applied, ApplyError};
+use apply::ApplyError;
 use context::Context;
 use dereference::DereferenceError;
-use status::{Facts, Observed, Outcome};
-use validate::ValidatedCluster;
+use ledger::Key;
+use status::{Observed, Outcome};
 
 /// Without any event, everything is looked at again after this.
 const SLOWLY: Duration = Duration::from_mins(10);
@@ -40,6 +40,10 @@ const SLOWLY: Duration = Duration::from_mins(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+/// So often in a row an API server may fail to answer before people are told: the second try comes after a second, the
+/// third after two more.
+const PASSING: u32 = 2;
 
 /// Why a reconcile has to be tried again.
 #[derive(Debug, thiserror::Error)]
@@ -97,12 +101,15 @@ pub async fn reconcile(
 async fn five_steps(cluster: &ChatCluster, context: &Context, now: Timestamp) -> Result<Action, ReconcileError> {
     let references = match dereference::dereference(cluster, context).await {
         Ok(references) => references,
-        Err(error) => return Err(fail(cluster, None, error.into(), context, now).await),
+        Err(error) => {
+            fail(cluster, Outcome::Unread(&error), error.is_passing(), context, now).await;
+            return Err(error.into());
+        }
     };
     let validated = match validate::validate(cluster, &references, &context.usual_image) {
         Ok(validated) => validated,
         Err(invalid) => {
-            let observed = observe(cluster, &Applied::default(), context, now).await;
+            let observed = observe(cluster, context, now).await;
             tell(cluster, Outcome::Refused(&invalid), &observed, context, now).await?;
             return Ok(Action::await_change());
         }
@@ -110,35 +117,37 @@ async fn five_steps(cluster: &ChatCluster, context: &Context, now: Timestamp) ->
     let resources = build::build(&validated, &context.surroundings);
     match Box::pin(apply::apply(&validated, resources, context)).await {
         Ok(applied) => {
-            let observed = observe(cluster, &applied, context, now).await;
+            let observed = observe(cluster, context, now).await;
             tell(cluster, Outcome::Applied(&validated, &applied), &observed, context, now).await?;
             Ok(Action::requeue(next_look(&observed)))
         }
-        Err(error) => Err(fail(cluster, Some(&validated), error.into(), context, now).await),
+        Err(failure) => {
+            let is_passing = failure.error.is_passing();
+            fail(cluster, Outcome::Failed(&validated, &failure), is_passing, context, now).await;
+            Err(failure.error.into())
+        }
     }
 }
 
-/// Tells of a failure, and hands it on: that it could not be told as well is only logged.
-async fn fail(
-    cluster: &ChatCluster,
-    validated: Option<&ValidatedCluster>,
-    error: ReconcileError,
-    context: &Context,
-    now: Timestamp,
-) -> ReconcileError {
-    let observed = observe(cluster, &Applied::default(), context, now).await;
-    if let Err(untold) = tell(cluster, Outcome::Failed(validated, &error), &observed, context, now).await {
+/// Tells of a failure, of a passing one only when it comes again and again. That it could not be told as well is only logged.
+async fn fail(cluster: &ChatCluster, outcome: Outcome<'_>, is_passing: bool, context: &Context, now: Timestamp) {
+    let before = context.failures.lock().get(&cluster.uid().unwrap_or_default()).copied().unwrap_or_default();
+    if is_passing && before < PASSING {
+        status::tell_reverts(cluster, outcome, context).await;
+        return;
+    }
+    let observed = observe(cluster, context, now).await;
+    if let Err(untold) = tell(cluster, outcome, &observed, context, now).await {
         tracing::warn!(error = %chain(&untold), "a failure could not be told");
     }
-    error
 }
 
-async fn observe(cluster: &ChatCluster, applied: &Applied, context: &Context, now: Timestamp) -> Observed {
-    let names = Names::of(&cluster.name_any());
-    let generations = (applied.deployment_generation, applied.stateful_set_generation);
+async fn observe(cluster: &ChatCluster, context: &Context, now: Timestamp) -> Observed {
+    let (names, uid) = (Names::of(&cluster.name_any()), cluster.uid().unwrap_or_default());
+    let applied = |kind: &str, name: String| context.ledger.generation(&Key::new(&uid, kind, name));
+    let generations = (applied("Deployment", names.chat()), applied("StatefulSet", names.valkey()));
     let namespace = cluster.namespace().unwrap_or_default();
     let mut observed = status::observe(&context.children, &namespace, &names, generations);
-    let uid = cluster.uid().unwrap_or_default();
     observed.count = context.census.count(&uid, &observed.addresses, now).await;
     observed
 }
@@ -150,13 +159,8 @@ async fn tell(
     context: &Context,
     now: Timestamp,
 ) -> Result<(), ReconcileError> {
-    let facts = Facts { outcome, observed };
-    let status = status::status(cluster, context.told.last(cluster), facts, now);
-    let reverts = match outcome {
-        Outcome::Applied(_, applied) => applied.reverts.as_slice(),
-        Outcome::Refused(_) | Outcome::Failed(..) => &[],
-    };
-    status::write(cluster, &status, reverts, context).await.map_err(ReconcileError::Status)
+    let status = status::status(cluster, context.told.last(cluster), outcome, observed, now);
+    status::write(cluster, &status, outcome, context).await.map_err(ReconcileError::Status)
 }
 
 /// Where there are instances, their sessions are counted now and then.

@@ -56,8 +56,13 @@ pub use status::{ChatClusterStatus, Condition, ConditionStatus, RedisStatus};
 #[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
-    "!(has(self.replicas) && has(self.autoscaling))",
+    // It cannot tell a 2 that was filled in from one that was given.
+    "!has(self.autoscaling) || self.replicas == 2",
     "give either replicas or autoscaling: with autoscaling the number of instances belongs to the autoscaler"
+))]
+#[x_kube(validation = (
+    "!has(self.autoscaling) || quantity(string(self.resources.requests.cpu)).isGreaterThan(quantity('0'))",
+    "autoscaling follows the CPU in percent of what is requested: resources.requests.cpu must be more than 0"
 ))]
 pub struct ChatClusterSpec {
     /// Image of the service. Left out, it is the one that the operator was installed with.
@@ -65,10 +70,11 @@ pub struct ChatClusterSpec {
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
 
-    /// Number of instances; 2 if left out. It must be left out when `autoscaling` is set. 0 stops the chat and keeps the rest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Number of instances. Leave it out when `autoscaling` is set. 0 stops the chat and keeps the rest.
+    // Filled in, because the scale subresource has no answer without it.
+    #[serde(default = "two")]
     #[schemars(range(min = 0, max = 500))]
-    pub replicas: Option<i32>,
+    pub replicas: i32,
 
     /// How users sign in. There is no default, because nobody should find out later that everybody could come in.
     pub auth: Auth,
@@ -91,7 +97,9 @@ pub struct ChatClusterSpec {
     #[schemars(length(max = 64), inner(length(min = 1, max = 280)))]
     #[x_kube(validation = ("!('*' in self) || self.size() == 1", "* allows every page: give it alone, or not at all"))]
     #[x_kube(validation = (
-        "self.all(origin, origin == '*' || origin.matches('^https?://[^/ ,]+$'))",
+        // What the service takes: the scheme of a page or of an app; a host whose last label is no number if it stands for
+        // subdomains, or an IPv6 address; a port up to 65535.
+        r"self.all(origin, origin == '*' || origin.matches(r'^[A-Za-z][-A-Za-z0-9+.]*://(([-A-Za-z0-9_]+[.])*[-A-Za-z0-9_]+[.]?|[*][.]([-A-Za-z0-9_]+[.])*[-A-Za-z0-9_]*[-A-Za-z_][-A-Za-z0-9_]*[.]?|\[[0-9A-Fa-f:]+\])(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9][0-9]|6[0-4][0-9][0-9][0-9]|[1-5][0-9][0-9][0-9][0-9]|[1-9][0-9]?[0-9]?[0-9]?))?$') && (!origin.contains('[') || isIP(origin.split('[')[1].split(']')[0])))",
         "an origin is a scheme and a host without a path, as https://chat.example.com or https://*.example.com, or * for every page"
     ))]
     pub allowed_origins: Vec<String>,
@@ -203,26 +211,45 @@ pub struct History {
     pub seconds: i32,
 }
 
-/// Requests and limits of a container.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+/// Requests and limits of a container. Each amount that is left out has its default.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[x_kube(validation = (
+    "quantity(string(self.requests.memory)).compareTo(quantity(string(self.limits.memory))) <= 0",
+    "requests.memory may not be more than limits.memory, which is 512Mi if left out"
+))]
+#[x_kube(validation = (
+    "!has(self.limits.cpu) || quantity(string(self.requests.cpu)).compareTo(quantity(string(self.limits.cpu))) <= 0",
+    "requests.cpu, which is 100m if left out, may not be more than limits.cpu"
+))]
 pub struct Resources {
     /// What the scheduler reserves.
-    #[serde(default = "usual_requests")]
-    pub requests: Amounts,
-    /// What the container may not exceed. A limit of CPU makes fan-out wait, so there is none by default.
-    #[serde(default = "usual_limits")]
-    pub limits: Amounts,
+    #[serde(default)]
+    pub requests: Requests,
+    /// What the container may not exceed.
+    #[serde(default)]
+    pub limits: Ceilings,
 }
 
-/// CPU and memory.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
-pub struct Amounts {
+/// What the scheduler reserves.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Requests {
     /// As `100m` or `2`.
+    #[serde(default = "tenth_of_a_cpu")]
+    pub cpu: Quantity,
+    /// As `128Mi`.
+    #[serde(default = "little_memory")]
+    pub memory: Quantity,
+}
+
+/// What the container may not exceed.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Ceilings {
+    /// As `2`. It makes fan-out wait, so there is none if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Quantity>,
-    /// As `128Mi`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory: Option<Quantity>,
+    /// As `512Mi`.
+    #[serde(default = "much_memory")]
+    pub memory: Quantity,
 }
 
 /// Network policies of the instances and of the managed Valkey.
@@ -267,11 +294,14 @@ fn thousand() -> i32 {
 fn day() -> i32 {
     86_400
 }
-fn usual_requests() -> Amounts {
-    Amounts { cpu: Some("100m".into()), memory: Some("128Mi".into()) }
+fn tenth_of_a_cpu() -> Quantity {
+    "100m".into()
 }
-fn usual_limits() -> Amounts {
-    Amounts { cpu: None, memory: Some("512Mi".into()) }
+fn little_memory() -> Quantity {
+    "128Mi".into()
+}
+fn much_memory() -> Quantity {
+    "512Mi".into()
 }
 
 impl Default for Drain {
@@ -280,9 +310,15 @@ impl Default for Drain {
     }
 }
 
-impl Default for Resources {
+impl Default for Requests {
     fn default() -> Self {
-        Self { requests: usual_requests(), limits: usual_limits() }
+        Self { cpu: tenth_of_a_cpu(), memory: little_memory() }
+    }
+}
+
+impl Default for Ceilings {
+    fn default() -> Self {
+        Self { cpu: None, memory: much_memory() }
     }
 }
 

@@ -16,6 +16,8 @@ pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "parley-op
 pub const CLUSTER_LABEL: &str = "parley.dev/cluster";
 /// Tells the pods of the service from those of its Valkey.
 pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
+/// Tells the two Services of the instances apart, for those who must select one of them.
+pub const SERVICE_LABEL: (&str, &str) = ("parley.dev/service", "instances");
 /// On a pod template: changes with the settings and Secrets that a process reads only once.
 pub const CHECKSUM_ANNOTATION: &str = "parley.dev/settings-checksum";
 

@@ -16,7 +16,7 @@ async fn a_bad_spec_is_refused_with_a_sentence() {
         ("auth: {}", "choose one: open: {} believes every name"),
         ("auth: { open: {}, token: { secretRef: { name: t } } }", "choose one: open: {} believes every name"),
         ("auth: { token: {} }", "choose one: secretRef for tokens"),
-        ("auth: { open: {} }, replicas: 2, autoscaling: { maxReplicas: 3 }", "give either replicas or autoscaling"),
+        ("auth: { open: {} }, replicas: 3, autoscaling: { maxReplicas: 3 }", "give either replicas or autoscaling"),
         (
             "auth: { open: {} }, autoscaling: { minReplicas: 4, maxReplicas: 3 }",
             "minReplicas may not be larger than maxReplicas",
@@ -69,6 +69,6 @@ async fn storage_cannot_be_changed_and_a_null_counts_as_nothing() {
 async fn scaling_a_chat_that_scales_itself_is_refused() {
     let space = Space::of("scaling").await;
     space.apply(&chat("demo", "auth: { open: {} }, autoscaling: { maxReplicas: 3 }")).await;
-    let refusal = space.try_kubectl(&["scale", "chat/demo", "--replicas=2"], None).await.unwrap_err();
+    let refusal = space.try_kubectl(&["scale", "chat/demo", "--replicas=3"], None).await.unwrap_err();
     assert!(refusal.contains("give either replicas or autoscaling"), "{refusal}");
 }

@@ -1,27 +1,37 @@
 //! Step 4: makes the cluster as the resources say, and removes what they do not name any more. Everything is applied by
 //! one field manager; nothing is touched that the operator did not make.
 
+mod error;
 mod handover;
 mod writer;
 
-use kube::ResourceExt as _;
-
 use super::build::{Resources, service_monitor_resource};
+use super::children::Children;
 use super::context::Context;
 use super::validate::ValidatedCluster;
 
+pub use error::{ApplyError, ChildRef, Failure, Revert};
 use writer::Writer;
-pub use writer::{ApplyError, Revert};
 
 /// Proof that everything was applied; the status is made from it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Applied {
-    /// The generation that the Deployment has since.
-    pub deployment_generation: Option<i64>,
-    /// The generation that the managed Valkey has since.
-    pub stateful_set_generation: Option<i64>,
     /// Edits of others that were taken back.
     pub reverts: Vec<Revert>,
+}
+
+/// Applies everything.
+///
+/// # Errors
+/// The first child that could not be applied. What was applied before it stays.
+pub async fn apply(cluster: &ValidatedCluster, resources: Resources, context: &Context) -> Result<Applied, Failure> {
+    let mut writer = Writer::new(cluster, context);
+    let applied = Box::pin(in_order(&mut writer, resources, &context.children)).await;
+    let reverts = writer.into_reverts();
+    match applied {
+        Ok(()) => Ok(Applied { reverts }),
+        Err(error) => Err(Failure { error, reverts }),
+    }
 }
 
 /// Applies in this order, each for a reason:
@@ -33,15 +43,12 @@ pub struct Applied {
 /// 5. Valkey before the instances, which are not ready without it;
 /// 6. what leads to the instances, and what watches over them;
 /// 7. at last everything that is not wanted any more.
-///
-/// # Errors
-/// The first child that could not be applied. What was applied before it stays.
-pub async fn apply(cluster: &ValidatedCluster, resources: Resources, context: &Context) -> Result<Applied, ApplyError> {
+async fn in_order(writer: &mut Writer<'_>, resources: Resources, children: &Children) -> Result<(), ApplyError> {
     let Resources {
         service_accounts,
         config_maps,
         secret,
-        secret_is_fresh,
+        secret_is_missing,
         services,
         network_policies,
         stateful_set,
@@ -52,10 +59,10 @@ pub async fn apply(cluster: &ValidatedCluster, resources: Resources, context: &C
         autoscaler,
         service_monitor,
     } = resources;
-    let children = &context.children;
-    let mut writer = Writer::new(cluster, context);
 
-    writer.prune(autoscaler.as_slice(), &children.autoscalers).await?;
+    if writer.prune(autoscaler.as_slice(), &children.autoscalers).await? {
+        writer.expect_back(&deployment);
+    }
     for account in &service_accounts {
         writer.apply(account, &children.service_accounts).await?;
     }
@@ -63,11 +70,12 @@ pub async fn apply(cluster: &ValidatedCluster, resources: Resources, context: &C
         writer.apply(map, &children.config_maps).await?;
     }
     if let Some(secret) = &secret {
-        if secret_is_fresh {
+        if secret_is_missing {
             writer.create(secret, &children.secrets).await?;
         } else {
             writer.apply(secret, &children.secrets).await?;
         }
+        writer.note_password(secret);
     }
     for policy in &network_policies {
         writer.apply(policy, &children.network_policies).await?;
@@ -79,8 +87,8 @@ pub async fn apply(cluster: &ValidatedCluster, resources: Resources, context: &C
         writer.apply(stateful_set, &children.stateful_sets).await?;
     }
     match initial_replicas {
-        Some(initial) => handover::apply(&mut writer, &deployment, initial, &children.deployments).await?,
-        None => writer.apply(&deployment, &children.deployments).await?,
+        Some(initial) => handover::apply(writer, &deployment, initial, &children.deployments).await?,
+        None => handover::take_back(writer, &deployment, &children.deployments).await?,
     }
     writer.apply(&disruption_budget, &children.disruption_budgets).await?;
     if let Some(ingress) = &ingress {
@@ -98,10 +106,5 @@ pub async fn apply(cluster: &ValidatedCluster, resources: Resources, context: &C
     writer.prune(secret.as_slice(), &children.secrets).await?;
     writer.prune(&config_maps, &children.config_maps).await?;
     writer.prune(&service_accounts, &children.service_accounts).await?;
-
-    Ok(Applied {
-        deployment_generation: writer.generation("Deployment", &deployment.name_any()),
-        stateful_set_generation: stateful_set.and_then(|set| writer.generation("StatefulSet", &set.name_any())),
-        reverts: writer.into_reverts(),
-    })
+    Ok(())
 }

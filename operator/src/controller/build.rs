@@ -37,8 +37,8 @@ pub struct Resources {
     pub config_maps: Vec<ConfigMap>,
     /// Credentials of the managed Valkey.
     pub secret: Option<Secret>,
-    /// The credentials are new: create them, and never write over others.
-    pub secret_is_fresh: bool,
+    /// There are no credentials: create them, and never write over others that somebody makes meanwhile.
+    pub secret_is_missing: bool,
     /// For clients, one address per instance, and the managed Valkey.
     pub services: Vec<Service>,
     /// Who reaches what.
@@ -86,7 +86,7 @@ pub fn build(cluster: &ValidatedCluster, surroundings: &Surroundings) -> Resourc
             .map(|component| service_account::of(cluster, component))
             .collect(),
         secret: valkey.map(|valkey| valkey::secret(cluster, valkey)),
-        secret_is_fresh: valkey.is_some_and(|valkey| valkey.password_is_fresh),
+        secret_is_missing: valkey.is_some_and(|valkey| valkey.secret_is_missing),
         services: [service::clients(cluster), service::instances(cluster)]
             .into_iter()
             .chain(valkey.map(|_| valkey::service(cluster)))

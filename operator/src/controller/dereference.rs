@@ -9,6 +9,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 
 use super::context::{Context, Data};
+use super::ledger::Key;
 use crate::crd::{ChatCluster, ChatClusterSpec, SecretRef};
 use crate::names::Names;
 
@@ -21,8 +22,8 @@ pub struct References {
     pub ingress_class: IngressClassFound,
     /// Whether the API server knows ServiceMonitors.
     pub service_monitors_served: bool,
-    /// A password for a managed Valkey that has none yet.
-    pub fresh_password: String,
+    /// The password of a managed Valkey whose Secret holds none: the one that it was given before, or else a new one.
+    pub password: String,
 }
 
 /// Something that could not be read.
@@ -46,6 +47,12 @@ impl DereferenceError {
             kube::Error::Api(status) if status.is_forbidden() => "ReferenceForbidden",
             _ => "ApiUnavailable",
         }
+    }
+
+    /// The API server could not be asked just now, which the next try may mend.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        self.reason() == "ApiUnavailable"
     }
 }
 
@@ -93,8 +100,10 @@ pub async fn dereference(cluster: &ChatCluster, context: &Context) -> Result<Ref
         }
         None => false,
     };
-    let fresh_password = context.entropy.password();
-    Ok(References { secrets, ingress_class, service_monitors_served, fresh_password })
+    let valkey = Names::of(&cluster.name_any()).valkey();
+    let given = context.ledger.password(&Key::new(&cluster.uid().unwrap_or_default(), "Secret", valkey));
+    let password = given.unwrap_or_else(|| context.entropy.password());
+    Ok(References { secrets, ingress_class, service_monitors_served, password })
 }
 
 /// Which keys are read if the spec names none.

@@ -34,7 +34,7 @@ pub(crate) fn references(secrets: &[(&str, &str)]) -> References {
         secrets: found,
         ingress_class: IngressClassFound::Controller("traefik.io/ingress-controller".to_owned()),
         service_monitors_served: true,
-        fresh_password: PASSWORD.to_owned(),
+        password: PASSWORD.to_owned(),
     }
 }
 

@@ -24,12 +24,22 @@ pub struct Key {
     pub name: String,
 }
 
+impl Key {
+    /// The child of this kind and name.
+    #[must_use]
+    pub fn new(owner_uid: &str, kind: &str, name: String) -> Self {
+        Self { owner_uid: owner_uid.to_owned(), kind: kind.to_owned(), name }
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 struct Entry {
     desired: u64,
     fingerprint: Option<String>,
     generation: Option<i64>,
     reverts: Vec<Timestamp>,
+    expected_back: bool,
+    password: Option<String>,
 }
 
 /// See the module.
@@ -80,6 +90,29 @@ impl Ledger {
         true
     }
 
+    /// Notes whether the number of instances is on its way back from an autoscaler: then it is the autoscaler's still, which
+    /// is nobody's edit.
+    pub fn expect_back(&self, key: Key, expected: bool) {
+        self.0.lock().entry(key).or_default().expected_back = expected;
+    }
+
+    /// See [`expect_back`](Self::expect_back).
+    #[must_use]
+    pub fn is_expected_back(&self, key: &Key) -> bool {
+        self.0.lock().get(key).is_some_and(|entry| entry.expected_back)
+    }
+
+    /// Notes the password in the Secret of a managed Valkey, which goes on with it whatever becomes of the Secret.
+    pub fn note_password(&self, secret: Key, password: &str) {
+        self.0.lock().entry(secret).or_default().password = Some(password.to_owned());
+    }
+
+    /// The password that was noted last.
+    #[must_use]
+    pub fn password(&self, secret: &Key) -> Option<String> {
+        self.0.lock().get(secret)?.password.clone()
+    }
+
     /// Forgets one child.
     pub fn forget(&self, key: &Key) {
         self.0.lock().remove(key);
@@ -96,7 +129,7 @@ mod tests {
     use super::*;
 
     fn key() -> Key {
-        Key { owner_uid: "u".into(), kind: "Service".into(), name: "demo".into() }
+        Key::new("u", "Service", "demo".into())
     }
 
     #[test]

@@ -13,33 +13,56 @@ mod writer;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::ReconcileError;
-use super::apply::Applied;
+use super::apply::{Applied, ChildRef, Failure, Revert};
+use super::dereference::DereferenceError;
 use super::validate::{Invalid, ValidatedCluster};
 use crate::crd::{ChatCluster, ChatClusterStatus, Condition, ConditionStatus, RedisStatus};
 use crate::names::{Component, Names};
 
 pub use observed::{Observed, Rollout, observe};
-pub use writer::write;
+pub use writer::{tell_reverts, write};
 
 /// How far a reconcile came.
 #[derive(Debug, Clone, Copy)]
 pub enum Outcome<'a> {
     /// The author of the spec must put something right; nothing was applied.
     Refused(&'a Invalid),
-    /// Something could not be applied; or not even read, and then the spec is not validated.
-    Failed(Option<&'a ValidatedCluster>, &'a ReconcileError),
+    /// Something that the spec names could not be read.
+    Unread(&'a DereferenceError),
+    /// Something could not be applied.
+    Failed(&'a ValidatedCluster, &'a Failure),
     /// Everything was applied.
     Applied(&'a ValidatedCluster, &'a Applied),
 }
 
-/// Everything that a status is made of.
+impl<'a> Outcome<'a> {
+    /// Edits of others that were taken back.
+    fn reverts(self) -> &'a [Revert] {
+        match self {
+            Self::Refused(_) | Self::Unread(_) => &[],
+            Self::Failed(_, failure) => &failure.reverts,
+            Self::Applied(_, applied) => &applied.reverts,
+        }
+    }
+
+    /// What a condition of this reason is about besides the ChatCluster.
+    fn child(self, reason: &str) -> Option<&'a ChildRef> {
+        match self {
+            Self::Failed(_, failure) if failure.error.reason() == reason => Some(failure.error.child()),
+            Self::Refused(_) | Self::Unread(_) | Self::Failed(..) | Self::Applied(..) => None,
+        }
+    }
+}
+
+/// Everything that a condition is made of.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
+struct Facts<'a> {
     /// How far the reconcile came.
-    pub outcome: Outcome<'a>,
+    outcome: Outcome<'a>,
     /// What is in the cluster.
-    pub observed: &'a Observed,
+    observed: &'a Observed,
+    /// All of this spec was applied in a reconcile before.
+    applied_before: bool,
 }
 
 /// One condition without its times.
@@ -68,9 +91,18 @@ impl Facts<'_> {
     /// The spec with every choice made, if it is good.
     fn validated(&self) -> Option<&ValidatedCluster> {
         match self.outcome {
-            Outcome::Refused(_) => None,
-            Outcome::Failed(cluster, _) => cluster,
+            Outcome::Refused(_) | Outcome::Unread(_) => None,
+            Outcome::Failed(cluster, _) | Outcome::Applied(cluster, _) => Some(cluster),
+        }
+    }
+
+    /// The spec, if all of it was applied and what failed since is no harm to those who connect: then what is seen in the
+    /// cluster is what the spec leads to.
+    fn in_force(&self) -> Option<&ValidatedCluster> {
+        match self.outcome {
             Outcome::Applied(cluster, _) => Some(cluster),
+            Outcome::Failed(cluster, failure) if self.applied_before && failure.error.is_harmless() => Some(cluster),
+            Outcome::Failed(..) | Outcome::Unread(_) | Outcome::Refused(_) => None,
         }
     }
 
@@ -78,7 +110,8 @@ impl Facts<'_> {
     fn obstacle(&self) -> Option<(&'static str, String)> {
         match self.outcome {
             Outcome::Refused(invalid) => Some((invalid.reason, invalid.message.clone())),
-            Outcome::Failed(_, error) => Some((error.reason(), error.to_string())),
+            Outcome::Unread(error) => Some((error.reason(), error.to_string())),
+            Outcome::Failed(_, Failure { error, .. }) => Some((error.reason(), error.to_string())),
             Outcome::Applied(..) => None,
         }
     }
@@ -86,8 +119,15 @@ impl Facts<'_> {
 
 /// The whole status; `last` is the one before.
 #[must_use]
-pub fn status(cluster: &ChatCluster, last: ChatClusterStatus, facts: Facts<'_>, now: Timestamp) -> ChatClusterStatus {
+pub fn status(
+    cluster: &ChatCluster,
+    last: ChatClusterStatus,
+    outcome: Outcome<'_>,
+    observed: &Observed,
+    now: Timestamp,
+) -> ChatClusterStatus {
     let generation = cluster.metadata.generation;
+    let facts = Facts { outcome, observed, applied_before: exposure::was_applied(&last.conditions, generation) };
     let verdicts = [
         ("Ready", ready::of(facts)),
         ("Progressing", progressing::of(facts)),
@@ -102,10 +142,10 @@ pub fn status(cluster: &ChatCluster, last: ChatClusterStatus, facts: Facts<'_>, 
     let validated = facts.validated();
     ChatClusterStatus {
         observed_generation: generation,
-        replicas: facts.observed.instances,
-        ready_replicas: facts.observed.ready,
-        draining_replicas: facts.observed.draining,
-        connections: facts.observed.count.sessions,
+        replicas: observed.instances,
+        ready_replicas: observed.ready,
+        draining_replicas: observed.draining,
+        connections: observed.count.sessions,
         selector: Some(selector.join(",")),
         url: match validated {
             Some(validated) => validated.ingress.as_ref().map(super::validate::ValidatedIngress::url),

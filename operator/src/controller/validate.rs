@@ -9,14 +9,12 @@ use std::collections::BTreeMap;
 use kube::ResourceExt as _;
 
 use super::dereference::References;
-use crate::crd::{Amounts, ChatCluster, History, Limits, Resources};
+use crate::crd::{ChatCluster, History, Limits, Quantity, Resources};
 use crate::names::Names;
 
 pub use exposure::{Affinity, ValidatedIngress};
 pub use secrets::Checksum;
 
-/// Instances of a ChatCluster that says nothing about their number.
-const USUAL_REPLICAS: i32 = 2;
 /// Part of the managed Valkey's memory that holds data. The rest is for buffers, and for rewriting the log.
 const DATA_SHARE: (u64, u64) = (3, 4);
 /// The prefix of keys in a server that nobody else uses.
@@ -139,15 +137,15 @@ pub struct Valkey {
     /// Its image.
     pub image: String,
     /// Memory of its container.
-    pub memory: Amounts,
+    pub memory: Quantity,
     /// Most bytes of data.
     pub max_data_bytes: u64,
     /// Size and class of its volume.
     pub storage: Option<crate::crd::Storage>,
     /// Of the user `parley`.
     pub password: String,
-    /// Whether the password is new. It is then created, never applied over one that appeared meanwhile.
-    pub password_is_fresh: bool,
+    /// Whether its Secret is missing. It is then created, never applied over one that appeared meanwhile.
+    pub secret_is_missing: bool,
 }
 
 impl Backplane {
@@ -229,7 +227,7 @@ pub fn validate(
             cpu_percent: auto.target_cpu_percent,
             spare_seconds: auto.scale_down_after_seconds,
         },
-        None => Scale::Fixed(spec.replicas.unwrap_or(USUAL_REPLICAS)),
+        None => Scale::Fixed(spec.replicas),
     };
     if backplane == Backplane::Memory && scale.most() > 1 {
         notes.push(isolated(scale.most()));
@@ -316,14 +314,14 @@ fn backplane<'a>(
         let message = "redis.managed.memory must be at least 32Mi, as 256Mi".to_owned();
         return Err(Invalid { reason: "InvalidSpec", message });
     };
-    let (password, password_is_fresh) = reader.read_password(&names.valkey(), &references.fresh_password);
+    let (password, secret_is_missing) = reader.read_password(&names.valkey(), &references.password);
     Ok(Backplane::Managed(Valkey {
         image: managed.image.clone(),
-        memory: Amounts { cpu: None, memory: Some(managed.memory.clone()) },
+        memory: managed.memory.clone(),
         max_data_bytes: memory / DATA_SHARE.1 * DATA_SHARE.0,
         storage: managed.storage.clone(),
         password,
-        password_is_fresh,
+        secret_is_missing,
     }))
 }
 

@@ -27,8 +27,8 @@ fn the_shortest_spec_is_good_and_complete() {
     let spec = json!({ "auth": { "open": {} } });
     assert_eq!(refusal("demo", &spec), None);
     let spec = cluster("demo", &spec).spec;
-    assert_eq!((spec.replicas, spec.drain.seconds, spec.network_policy.enabled), (None, 60, true));
-    assert_eq!(spec.resources.limits.memory, Some("512Mi".into()));
+    assert_eq!((spec.replicas, spec.drain.seconds, spec.network_policy.enabled), (2, 60, true));
+    assert_eq!(spec.resources.limits.memory, "512Mi".into());
 }
 
 #[test]
@@ -62,6 +62,51 @@ fn the_number_of_instances_has_one_owner() {
 }
 
 #[test]
+fn the_scale_subresource_finds_a_number_in_every_spec() {
+    let version = serde_json::to_value(&definition().spec.versions[0]).unwrap();
+    let scale = &version["subresources"]["scale"];
+    for (path, part) in [("specReplicasPath", "spec"), ("statusReplicasPath", "status")] {
+        let properties = &version["schema"]["openAPIV3Schema"]["properties"][part]["properties"];
+        assert_eq!(scale[path], format!(".{part}.replicas"));
+        assert!(properties["replicas"]["default"].is_i64(), "{part}");
+    }
+    assert_eq!(scale["labelSelectorPath"], ".status.selector");
+}
+
+#[test]
+fn every_amount_has_its_own_default() {
+    let resources =
+        |given: Value| cluster("demo", &json!({ "auth": { "open": {} }, "resources": given })).spec.resources;
+    let given = resources(json!({ "requests": { "memory": "64Mi" } }));
+    assert_eq!((given.requests.cpu, given.requests.memory), ("100m".into(), "64Mi".into()));
+    let given = resources(json!({ "limits": { "cpu": 2 } }));
+    assert_eq!((given.limits.cpu, given.limits.memory), (Some("2".into()), "512Mi".into()));
+}
+
+#[test]
+fn requests_are_within_limits() {
+    let spec = |resources: Value| json!({ "auth": { "open": {} }, "resources": resources });
+    let sentence = "may not be more than limits.memory, which is 512Mi if left out";
+    assert_refused(&spec(json!({ "requests": { "memory": "1Gi" } })), sentence);
+    assert_refused(&spec(json!({ "limits": { "memory": "100M" } })), sentence);
+    assert_refused(&spec(json!({ "limits": { "cpu": "50m" } })), "requests.cpu, which is 100m if left out");
+    for good in [
+        json!({ "requests": { "memory": "1Gi" }, "limits": { "memory": "1024Mi" } }),
+        json!({ "requests": { "cpu": 1 }, "limits": { "cpu": "1000m" } }),
+        json!({ "requests": { "memory": 1000 } }),
+    ] {
+        assert_eq!(refusal("demo", &spec(good)), None);
+    }
+}
+
+#[test]
+fn an_autoscaler_has_something_to_follow() {
+    let scaled = |requests: Value| json!({ "auth": { "open": {} }, "autoscaling": { "maxReplicas": 3 }, "resources": { "requests": requests } });
+    assert_refused(&scaled(json!({ "cpu": 0 })), "resources.requests.cpu must be more than 0");
+    assert_eq!(refusal("demo", &scaled(json!({ "memory": "64Mi" }))), None);
+}
+
+#[test]
 fn redis_is_managed_or_external() {
     let redis = |redis: Value| json!({ "auth": { "open": {} }, "redis": redis });
     assert_refused(&redis(json!({})), "choose one: managed");
@@ -91,6 +136,73 @@ fn an_origin_has_a_scheme_and_no_path() {
     assert_refused(&origins(json!(["*", "https://a.example.com"])), "give it alone");
     assert_eq!(refusal("demo", &origins(json!(["*"]))), None);
     assert_eq!(refusal("demo", &origins(json!(["https://*.example.com", "http://localhost:3000"]))), None);
+}
+
+/// Whatever the schema takes, the service must take, or every pod that starts would end at once.
+#[test]
+fn the_schema_takes_no_origin_that_the_service_refuses() {
+    let by_both = [
+        "*",
+        "https://chat.example.com",
+        "http://localhost:3000",
+        "https://*.example.com",
+        "https://*.example.com:8443",
+        "HTTPS://Chat.Example.com",
+        "https://chat.example.com.",
+        "https://a_b.example",
+        "https://10.0.0.1:65535",
+        "https://*.com",
+        "https://*.1a.com",
+        "http://[::1]",
+        "http://[2001:db8::1]:8080",
+        "capacitor://localhost",
+        "chrome-extension://abcdefgh",
+    ];
+    let by_none = [
+        "https://*",
+        "https://*.",
+        "https://a*.b",
+        "https://*.*.b",
+        "https://user@host",
+        "https://a.b?x",
+        "https://a.b#x",
+        "https://a.b/",
+        "https://a.b:",
+        "https://a.b:0",
+        "https://a.b:080",
+        "https://a.b:65536",
+        "https://a.b:99999",
+        "https://a.b:100000",
+        "https://a.b:80:80",
+        "https://*.0.0.1",
+        "https://*.5",
+        "https://.a",
+        "https://a..b",
+        "https://",
+        "https://ümlaut.example",
+        "https://[::1",
+        "https://[a.b]",
+        "https://[1:2]",
+        "https://[::1]x",
+        "https://[1.2.3.4]",
+        "https://*.[::1]",
+        "://a",
+        "1a://b",
+        "null",
+        "chat.example.com",
+        "https://a b",
+        "https://a,https://*",
+    ];
+    let taken = |origin: &str| {
+        let spec = json!({ "auth": { "open": {} }, "allowedOrigins": [origin] });
+        (refusal("demo", &spec).is_none(), parley_service::origin::OriginPolicy::parse(origin).is_ok())
+    };
+    for origin in by_both {
+        assert_eq!(taken(origin), (true, true), "{origin}");
+    }
+    for origin in by_none {
+        assert_eq!(taken(origin), (false, false), "{origin}");
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject};
@@ -13,83 +15,10 @@ use serde::de::DeserializeOwned;
 use super::super::children::{Monitors, Shelf, fingerprint};
 use super::super::context::Context;
 use super::super::ledger::{Key, digest};
-use super::super::validate::ValidatedCluster;
+use super::super::validate::{Backplane, ValidatedCluster};
+use super::error::{ApplyError, ChildRef, Revert};
 use crate::clock;
 use crate::names::FIELD_MANAGER;
-
-/// Somebody else's edit that was taken back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revert {
-    /// `Deployment demo`.
-    pub child: String,
-    /// What the API server said: who, and which fields.
-    pub conflict: String,
-}
-
-/// Why a child could not be applied.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// An object of that name belongs to somebody else.
-    #[error(
-        "there is already a {kind} {name} that the operator did not make: delete or rename it, or give the ChatCluster another name"
-    )]
-    NameTaken {
-        /// Of the object.
-        kind: String,
-        /// Of the object.
-        name: String,
-    },
-    /// Somebody sets the same fields again and again.
-    #[error(
-        "{child} is changed back again and again: {conflict}; make that stop, the operator tries again in ten minutes"
-    )]
-    Contested {
-        /// `Deployment demo`.
-        child: String,
-        /// What the API server said.
-        conflict: String,
-    },
-    /// The API server does not want it so.
-    #[error("the API server refuses {child}: {message}")]
-    Refused {
-        /// `Deployment demo`.
-        child: String,
-        /// Its words.
-        message: String,
-    },
-    /// The API server could not be asked, or changed its mind meanwhile.
-    #[error("{child} could not be written: {cause}")]
-    Api {
-        /// `Deployment demo`.
-        child: String,
-        /// Why. Part of the message, since people read it in a condition.
-        cause: Box<kube::Error>,
-    },
-}
-
-impl ApplyError {
-    /// A stable word for conditions and metrics.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::NameTaken { .. } => "NameTaken",
-            Self::Contested { .. } => "FieldConflict",
-            Self::Refused { message, .. } if message.contains("exceeded quota") => "QuotaExceeded",
-            Self::Refused { .. } => "ChildRefused",
-            Self::Api { .. } => "ApiUnavailable",
-        }
-    }
-
-    fn of(child: &str, error: kube::Error) -> Self {
-        match &error {
-            // Forbidden is also the answer of a quota.
-            kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => {
-                Self::Refused { child: child.to_owned(), message: status.message.clone() }
-            }
-            _ => Self::Api { child: child.to_owned(), cause: Box::new(error) },
-        }
-    }
-}
 
 /// Writes the children of one ChatCluster.
 pub(super) struct Writer<'a> {
@@ -118,9 +47,25 @@ impl<'a> Writer<'a> {
         self.reverts
     }
 
-    /// The generation that a child has since it was applied.
-    pub(super) fn generation(&self, kind: &str, name: &str) -> Option<i64> {
-        self.context.ledger.generation(&self.key(kind, name))
+    /// Notes the password that the managed Valkey has from now on.
+    pub(super) fn note_password(&self, secret: &Secret) {
+        if let Backplane::Managed(valkey) = &self.cluster.backplane {
+            self.context.ledger.note_password(self.key("Secret", &secret.name_any()), &valkey.password);
+        }
+    }
+
+    /// The number of instances is about to come back from an autoscaler.
+    pub(super) fn expect_back(&self, deployment: &Deployment) {
+        self.context.ledger.expect_back(self.key("Deployment", &deployment.name_any()), true);
+    }
+
+    /// The number of instances is back.
+    pub(super) fn is_back(&self, deployment: &Deployment) {
+        self.context.ledger.expect_back(self.key("Deployment", &deployment.name_any()), false);
+    }
+
+    pub(super) fn is_expected_back(&self, deployment: &Deployment) -> bool {
+        self.context.ledger.is_expected_back(&self.key("Deployment", &deployment.name_any()))
     }
 
     pub(super) fn api<K: Child>(&self) -> Api<K> {
@@ -140,34 +85,41 @@ impl<'a> Writer<'a> {
         if self.is_settled(child, shelf) {
             return Ok(());
         }
-        self.look::<K>(&child.name_any(), shelf).await?;
-        self.patch(child).await
+        let edited = self.look::<K>(&child.name_any(), shelf).await?;
+        self.patch(child, edited).await
     }
 
-    /// Creates a child that must not be there yet. If it is, the next round reads it.
+    /// Creates a child that was not there. If it is by now, the next round reads it.
     pub(super) async fn create<K: Child>(&mut self, child: &K, shelf: &dyn Shelf) -> Result<(), ApplyError> {
-        let text = describe(child);
         self.look::<K>(&child.name_any(), shelf).await?;
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        self.api::<K>().create(&parameters, child).await.map_err(|error| ApplyError::of(&text, error))?;
+        let created = self.api::<K>().create(&parameters, child).await;
+        created.map_err(|error| ApplyError::of(self.reference::<K>(&child.name_any()), error))?;
         // From the first moment owned in the way in which everything else is.
-        self.patch(child).await
+        self.patch(child, None).await
     }
 
-    /// Applies at once, without looking.
-    pub(super) async fn patch<K: Child>(&mut self, child: &K) -> Result<(), ApplyError> {
-        let (name, text) = (child.name_any(), describe(child));
-        let key = self.key(&K::kind(&()), &name);
+    /// Applies at once, without looking. `edited` is the version that somebody else's edit led to, if there is one.
+    async fn patch<K: Child>(&mut self, child: &K, edited: Option<String>) -> Result<(), ApplyError> {
+        let name = child.name_any();
+        let (key, reference) = (self.key(&K::kind(&()), &name), self.reference::<K>(&name));
         let api = self.api::<K>();
         let polite = PatchParams::apply(FIELD_MANAGER);
         let written = match api.patch(&name, &polite, &Patch::Apply(child)).await {
             Err(kube::Error::Api(status)) if status.is_conflict() => {
-                self.note_revert(&key, &text, &status.message)?;
-                api.patch(&name, &polite.force(), &Patch::Apply(child)).await
+                let conflict = status.message.clone();
+                if !self.context.ledger.may_revert(&key, clock::now()) {
+                    return Err(ApplyError::Contested { child: reference, conflict });
+                }
+                let written = api.patch(&name, &polite.force(), &Patch::Apply(child)).await;
+                if written.is_ok() {
+                    self.reverts.push(Revert { child: reference.clone().at(edited), conflict });
+                }
+                written
             }
             other => other,
         };
-        let written = written.map_err(|error| ApplyError::of(&text, error))?;
+        let written = written.map_err(|error| ApplyError::of(reference, error))?;
         self.context.metrics.written(&key.kind);
         let meta = written.meta();
         self.context.ledger.note(key, hash(child), fingerprint(meta), meta.generation);
@@ -184,8 +136,9 @@ impl<'a> Writer<'a> {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.context.client.clone(), &self.cluster.namespace, resource);
         let name = child.as_ref().map_or_else(|| self.cluster.names.chat(), ResourceExt::name_any);
-        let text = format!("{} {name}", resource.kind);
+        let reference = ChildRef::new(&resource.api_version, &resource.kind, &self.cluster.namespace, &name);
         let key = self.key(&resource.kind, &name);
+        // Its labels are wanted as much as its data: by them a Prometheus finds it.
         let desired = digest(&child.as_ref().map_or_else(|| "nothing".to_owned(), |child| hash(child).to_string()));
         let seen = shelf.meta(&self.cluster.namespace, &name).filter(|meta| self.is_ours(meta));
         let print = match (&child, &seen) {
@@ -202,22 +155,24 @@ impl<'a> Writer<'a> {
             // Without the kind there is nothing to remove; and nothing is wanted, or `validate` would have said so.
             // A kind that it does not know is answered by 404 without a reason.
             Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => None,
-            Err(error) => return Err(ApplyError::of(&text, error)),
+            Err(error) => return Err(ApplyError::of(reference, error)),
         };
         let ours = live.as_ref().is_none_or(|live| self.is_ours(&live.metadata));
         let print = match child {
-            Some(_) if !ours => return Err(ApplyError::NameTaken { kind: resource.kind.clone(), name }),
+            Some(_) if !ours => return Err(ApplyError::NameTaken { child: reference }),
             Some(child) => {
                 let force = PatchParams::apply(FIELD_MANAGER).force();
                 let written = api.patch(&name, &force, &Patch::Apply(&child)).await;
-                let written = written.map_err(|error| ApplyError::of(&text, error))?;
+                let written = written.map_err(|error| ApplyError::of(reference, error))?;
                 self.context.metrics.written(&resource.kind);
                 shelf.exist();
                 fingerprint(&written.metadata)
             }
             None => {
                 if live.is_some() && ours {
-                    api.delete(&name, &DeleteParams::default()).await.map_err(|error| ApplyError::of(&text, error))?;
+                    api.delete(&name, &DeleteParams::default())
+                        .await
+                        .map_err(|error| ApplyError::of(reference, error))?;
                 }
                 print
             }
@@ -226,8 +181,9 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Deletes children of a kind that are the operator's and not among those to keep.
-    pub(super) async fn prune<K: Child>(&mut self, keep: &[K], shelf: &dyn Shelf) -> Result<(), ApplyError> {
+    /// Deletes children of a kind that are the operator's and not among those to keep; true if there was one.
+    pub(super) async fn prune<K: Child>(&mut self, keep: &[K], shelf: &dyn Shelf) -> Result<bool, ApplyError> {
+        let mut any = false;
         for meta in shelf.metas(&self.cluster.namespace, &self.cluster.names.chat()) {
             let name = meta.name.clone().unwrap_or_default();
             let wanted = keep.iter().any(|child| child.name_any() == name);
@@ -240,54 +196,45 @@ impl<'a> Writer<'a> {
             match self.api::<K>().delete(&name, &parameters).await {
                 Ok(_) => {}
                 Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
-                Err(error) => return Err(ApplyError::of(&format!("{kind} {name}"), error)),
+                Err(error) => return Err(ApplyError::of(self.reference::<K>(&name), error)),
             }
+            any = true;
             self.context.metrics.pruned(&kind);
             self.context.ledger.forget(&self.key(&kind, &name));
         }
-        Ok(())
+        Ok(any)
     }
 
-    /// Makes sure that the name is free, or the operator's own.
-    async fn look<K: Child>(&self, name: &str, shelf: &dyn Shelf) -> Result<(), ApplyError> {
-        let kind = K::kind(&());
-        let live = match shelf.meta(&self.cluster.namespace, name).filter(|meta| self.is_ours(meta)) {
-            Some(_) => return Ok(()),
-            // What nobody made with our label is not in the store.
-            None => self.api::<K>().get_metadata_opt(name).await,
-        };
-        let live = live.map_err(|error| ApplyError::of(&format!("{kind} {name}"), error))?;
+    /// Makes sure that the name is free, or the operator's own. Tells the version of what is there.
+    async fn look<K: Child>(&self, name: &str, shelf: &dyn Shelf) -> Result<Option<String>, ApplyError> {
+        if let Some(live) = shelf.meta(&self.cluster.namespace, name).filter(|meta| self.is_ours(meta)) {
+            return Ok(live.resource_version);
+        }
+        // What nobody made with our label is not in the store.
+        let live = self.api::<K>().get_metadata_opt(name).await;
+        let live = live.map_err(|error| ApplyError::of(self.reference::<K>(name), error))?;
         match live {
             Some(live) if !self.is_ours(&live.metadata) => {
-                Err(ApplyError::NameTaken { kind: kind.into_owned(), name: name.to_owned() })
+                Err(ApplyError::NameTaken { child: self.reference::<K>(name) })
             }
-            _ => Ok(()),
+            live => Ok(live.and_then(|live| live.metadata.resource_version)),
         }
     }
 
-    fn note_revert(&mut self, key: &Key, child: &str, conflict: &str) -> Result<(), ApplyError> {
-        let conflict = conflict.to_owned();
-        if !self.context.ledger.may_revert(key, clock::now()) {
-            return Err(ApplyError::Contested { child: child.to_owned(), conflict });
-        }
-        self.reverts.push(Revert { child: child.to_owned(), conflict });
-        Ok(())
-    }
-
-    fn is_ours(&self, meta: &ObjectMeta) -> bool {
+    pub(super) fn is_ours(&self, meta: &ObjectMeta) -> bool {
         meta.owner_references
             .iter()
             .flatten()
             .any(|owner| owner.controller == Some(true) && owner.uid == self.cluster.uid)
     }
 
-    fn key(&self, kind: &str, name: &str) -> Key {
-        Key { owner_uid: self.cluster.uid.clone(), kind: kind.to_owned(), name: name.to_owned() }
+    pub(super) fn reference<K: Child>(&self, name: &str) -> ChildRef {
+        ChildRef::new(&K::api_version(&()), &K::kind(&()), &self.cluster.namespace, name)
     }
-}
 
-fn describe<K: Child>(child: &K) -> String {
-    format!("{} {}", K::kind(&()), child.name_any())
+    fn key(&self, kind: &str, name: &str) -> Key {
+        Key::new(&self.cluster.uid, kind, name.to_owned())
+    }
 }
 
 fn hash<K: Serialize>(child: &K) -> u64 {

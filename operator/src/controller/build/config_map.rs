@@ -71,7 +71,7 @@ fn settings(cluster: &ValidatedCluster) -> BTreeMap<String, String> {
         settings.set("HISTORY_MESSAGES", history.messages);
         settings.set("HISTORY_SECONDS", history.seconds);
     }
-    if let Some(bytes) = cluster.resources.limits.memory.as_ref().and_then(crate::crd::Quantity::bytes) {
+    if let Some(bytes) = cluster.resources.limits.memory.bytes() {
         settings.set("MAX_OUTBOX_TOTAL_BYTES", (bytes / OUTBOX_SHARE).max(LEAST_BYTES));
         if cluster.backplane == Backplane::Memory {
             settings.set("HISTORY_TOTAL_BYTES", (bytes / LOG_SHARE).max(LEAST_BYTES));

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::validate::{Auth, Backplane, KeyOf, Scale, TokenKey, ValidatedCluster};
 use super::{metadata, pod, valkey};
+use crate::crd::Resources;
 use crate::names::{CHECKSUM_ANNOTATION, Component};
 
 /// Public port of an instance.
@@ -94,6 +95,7 @@ fn container(cluster: &ValidatedCluster) -> Container {
         protocol: Some("TCP".to_owned()),
         ..ContainerPort::default()
     };
+    let Resources { requests, limits } = &cluster.resources;
     Container {
         name: "parley".to_owned(),
         image: Some(cluster.image.clone()),
@@ -103,7 +105,10 @@ fn container(cluster: &ValidatedCluster) -> Container {
             config_map_ref: Some(ConfigMapEnvSource { name: cluster.names.settings(), optional: None }),
             ..EnvFromSource::default()
         }]),
-        resources: Some(pod::requirements(&cluster.resources.requests, &cluster.resources.limits)),
+        resources: Some(pod::requirements(
+            [("cpu", &requests.cpu), ("memory", &requests.memory)],
+            [("memory", &limits.memory)].into_iter().chain(limits.cpu.as_ref().map(|cpu| ("cpu", cpu))),
+        )),
         security_context: Some(pod::container_security()),
         startup_probe: Some(Probe { period_seconds: Some(1), failure_threshold: Some(30), ..probe("/livez") }),
         liveness_probe: Some(Probe { period_seconds: Some(10), failure_threshold: Some(3), ..probe("/livez") }),

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use crate::crd::Amounts;
+use crate::crd::Quantity as Amount;
 
 /// Tells the revisions of a Deployment apart.
 const REVISION: &str = "pod-template-hash";
@@ -73,13 +73,18 @@ fn selecting(selector: &BTreeMap<String, String>) -> LabelSelector {
     LabelSelector { match_labels: Some(selector.clone()), ..LabelSelector::default() }
 }
 
-pub(super) fn requirements(requests: &Amounts, limits: &Amounts) -> ResourceRequirements {
-    ResourceRequirements { requests: amounts(requests), limits: amounts(limits), ..ResourceRequirements::default() }
+/// Each amount with the name of its resource.
+pub(super) fn requirements<'a>(
+    requests: impl IntoIterator<Item = (&'a str, &'a Amount)>,
+    limits: impl IntoIterator<Item = (&'a str, &'a Amount)>,
+) -> ResourceRequirements {
+    ResourceRequirements {
+        requests: Some(amounts(requests)),
+        limits: Some(amounts(limits)),
+        ..ResourceRequirements::default()
+    }
 }
 
-fn amounts(amounts: &Amounts) -> Option<BTreeMap<String, Quantity>> {
-    let given = [("cpu", &amounts.cpu), ("memory", &amounts.memory)];
-    let given: BTreeMap<_, _> =
-        given.into_iter().filter_map(|(name, amount)| Some((name.to_owned(), amount.as_ref()?.to_kube()))).collect();
-    (!given.is_empty()).then_some(given)
+fn amounts<'a>(amounts: impl IntoIterator<Item = (&'a str, &'a Amount)>) -> BTreeMap<String, Quantity> {
+    amounts.into_iter().map(|(name, amount)| (name.to_owned(), amount.to_kube())).collect()
 }

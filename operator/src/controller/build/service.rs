@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::validate::ValidatedCluster;
 use super::metadata;
-use crate::names::Component;
+use crate::names::{Component, SERVICE_LABEL};
 
 pub(super) fn clients(cluster: &ValidatedCluster) -> Service {
     let mut metadata = metadata(cluster, cluster.names.chat(), Component::Chat);
@@ -19,11 +19,9 @@ pub(super) fn clients(cluster: &ValidatedCluster) -> Service {
 }
 
 pub(super) fn instances(cluster: &ValidatedCluster) -> Service {
-    Service {
-        metadata: metadata(cluster, cluster.names.instances(), Component::Chat),
-        spec: Some(spec(cluster, 8080, Some("None".to_owned()))),
-        ..Service::default()
-    }
+    let mut metadata = metadata(cluster, cluster.names.instances(), Component::Chat);
+    metadata.labels.get_or_insert_default().insert(SERVICE_LABEL.0.to_owned(), SERVICE_LABEL.1.to_owned());
+    Service { metadata, spec: Some(spec(cluster, 8080, Some("None".to_owned()))), ..Service::default() }
 }
 
 fn spec(cluster: &ValidatedCluster, port: i32, cluster_ip: Option<String>) -> ServiceSpec {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::super::validate::ValidatedCluster;
 use super::{deployment, metadata};
-use crate::names::Component;
+use crate::names::{Component, SERVICE_LABEL};
 
 /// How the API server knows it.
 #[must_use]
@@ -21,11 +21,14 @@ pub(super) fn of(cluster: &ValidatedCluster, labels: &BTreeMap<String, String>) 
     let mut all = labels.clone();
     all.extend(metadata.labels.take().unwrap_or_default());
     metadata.labels = Some(all);
+    let mut selector = cluster.names.selector(Component::Chat);
+    selector.insert(SERVICE_LABEL.0.to_owned(), SERVICE_LABEL.1.to_owned());
     let mut monitor = DynamicObject::new(&cluster.names.chat(), &api_resource());
     monitor.metadata = metadata;
     monitor.data = json!({ "spec": {
-        // The headless Service has every instance; the port is the pods' own, since no Service exposes it.
-        "selector": { "matchLabels": cluster.names.labels(Component::Chat) },
+        // The headless Service has every instance, and only that one, or each would be scraped twice. The port is the
+        // pods' own, since no Service exposes it.
+        "selector": { "matchLabels": selector },
         "endpoints": [{ "targetPort": deployment::ADMIN_PORT, "path": "/metrics" }],
     } });
     monitor

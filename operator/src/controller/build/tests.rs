@@ -208,6 +208,20 @@ fn every_child_is_owned_and_labelled() {
 }
 
 #[test]
+fn every_instance_is_scraped_once() {
+    let resources = full();
+    let wanted = resources.service_monitor.unwrap().data["spec"]["selector"]["matchLabels"].clone();
+    let wanted = wanted.as_object().unwrap();
+    let selected = |service: &&Service| {
+        let labels = json!(service.metadata.labels);
+        wanted.iter().all(|(key, value)| labels[key] == *value)
+    };
+    let names: Vec<_> =
+        resources.services.iter().filter(selected).map(|service| service.metadata.name.clone()).collect();
+    assert_eq!(names, [Some("demo-instances".to_owned())]);
+}
+
+#[test]
 fn only_instances_reach_valkey() {
     let policies = full().network_policies;
     let valkey = json!(policies[1].spec);

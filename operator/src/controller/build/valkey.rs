@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::super::validate::{ValidatedCluster, Valkey};
 use super::{metadata, pod};
 use crate::checksum::{Sum, sha256};
-use crate::crd::{Amounts, Storage};
+use crate::crd::Storage;
 use crate::names::{CHECKSUM_ANNOTATION, Component};
 
 /// Where it listens.
@@ -153,7 +153,7 @@ fn container(valkey: &Valkey) -> Container {
         read_only: Some(read_only),
         ..VolumeMount::default()
     };
-    let requests = Amounts { cpu: Some("50m".into()), memory: valkey.memory.memory.clone() };
+    let memory = ("memory", &valkey.memory);
     Container {
         name: "valkey".to_owned(),
         image: Some(valkey.image.clone()),
@@ -166,7 +166,7 @@ fn container(valkey: &Valkey) -> Container {
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()
         }]),
-        resources: Some(pod::requirements(&requests, &valkey.memory)),
+        resources: Some(pod::requirements([("cpu", &"50m".into()), memory], [memory])),
         security_context: Some(pod::container_security()),
         // Loading a long log is no reason to be killed: it listens from the beginning.
         liveness_probe: Some(Probe {

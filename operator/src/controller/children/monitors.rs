@@ -51,6 +51,14 @@ impl Monitors {
         (monitors, begins.flatten_stream().boxed())
     }
 
+    /// A store with what a test puts into it.
+    #[cfg(test)]
+    pub(crate) fn with(monitor: Monitor) -> Self {
+        let mut writer = Writer::new(service_monitor_resource());
+        writer.apply_watcher_event(&watcher::Event::Apply(monitor));
+        Self { store: writer.as_reader(), ..Self::default() }
+    }
+
     /// There is one from now on.
     pub fn exist(&self) {
         self.exist.notify_one();

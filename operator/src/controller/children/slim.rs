@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::PartialObjectMeta;
@@ -72,6 +73,13 @@ impl Slim for StatefulSet {
         if let Some(spec) = &mut self.spec {
             spec.template = k8s_openapi::api::core::v1::PodTemplateSpec::default();
         }
+    }
+}
+
+impl Slim for Ingress {
+    fn slim(&mut self) {
+        slim_meta(self.meta_mut());
+        self.spec = None;
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Observed {
     pub valkey_ready: bool,
     /// What the autoscaler says; nothing before it looked.
     pub autoscaler: Option<Result<(), String>>,
+    /// Where the Ingress can be reached, if its controller says so.
+    pub ingress_address: Option<String>,
     /// What the instances tell of themselves.
     pub count: Count,
     /// Where the instances can be asked.
@@ -62,6 +64,7 @@ pub fn observe(children: &Children, namespace: &str, names: &Names, applied: (Op
         wanted: deployment.and_then(|found| found.spec.as_ref()?.replicas).unwrap_or_default(),
         valkey_ready: valkey_is_ready(children, namespace, names, applied.1),
         autoscaler: autoscaler(children, namespace, names),
+        ingress_address: ingress_address(children, namespace, names),
         ..Observed::default()
     };
     for pod in children.pods.of_cluster(namespace, &names.chat()) {
@@ -110,7 +113,9 @@ fn rollout(deployment: Option<&Deployment>, applied: Option<i64>) -> Rollout {
 fn valkey_is_ready(children: &Children, namespace: &str, names: &Names, applied: Option<i64>) -> bool {
     children.stateful_sets.get(namespace, &names.valkey()).is_some_and(|set| {
         let status = set.status.clone().unwrap_or_default();
-        status.observed_generation >= set.metadata.generation.max(applied) && status.ready_replicas == Some(1)
+        let seen = status.observed_generation >= set.metadata.generation.max(applied);
+        // Before the old pod goes, it is ready still.
+        seen && (status.updated_replicas, status.ready_replicas) == (Some(1), Some(1))
     })
 }
 
@@ -119,6 +124,12 @@ fn autoscaler(children: &Children, namespace: &str, names: &Names) -> Option<Res
     let conditions = autoscaler.status.as_ref()?.conditions.as_ref()?;
     let active = conditions.iter().find(|condition| condition.type_ == "ScalingActive")?;
     Some(if active.status == "True" { Ok(()) } else { Err(active.message.clone().unwrap_or_default()) })
+}
+
+fn ingress_address(children: &Children, namespace: &str, names: &Names) -> Option<String> {
+    let ingress = children.ingresses.get(namespace, &names.chat())?;
+    let points = ingress.status.as_ref()?.load_balancer.as_ref()?.ingress.as_ref()?;
+    points.iter().find_map(|point| point.hostname.clone().or_else(|| point.ip.clone()))
 }
 
 fn is_over(pod: &Pod) -> bool {

@@ -12,7 +12,7 @@ pub(super) fn of(facts: Facts<'_>) -> Verdict {
     };
     match &cluster.backplane {
         Backplane::Memory => Verdict::yes("NotRequested", "rooms live in the instances"),
-        Backplane::Managed(_) if !observed.valkey_ready => Verdict::no("Starting", "the managed Valkey is not ready"),
+        Backplane::Managed(_) if is_starting(facts) => Verdict::no("Starting", "the managed Valkey is not ready"),
         Backplane::Managed(_) | Backplane::External { .. } if observed.ready > 0 => {
             Verdict::yes("Reachable", "instances deliver through it")
         }
@@ -30,4 +30,10 @@ pub(super) fn of(facts: Facts<'_>) -> Verdict {
             Verdict::no("Unreachable", message)
         }
     }
+}
+
+/// Whether a managed Valkey is wanted that is not there yet, as it is wanted.
+pub(super) fn is_starting(facts: Facts<'_>) -> bool {
+    let managed = facts.validated().is_some_and(|cluster| matches!(cluster.backplane, Backplane::Managed(_)));
+    managed && !facts.observed.valkey_ready
 }

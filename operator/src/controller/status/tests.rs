@@ -1,8 +1,14 @@
 //! Every condition in every state, as one line of type, status and reason each.
 
-use super::super::apply::Applied;
+use kube::core::Status;
+use serde_json::json;
+
+use super::super::apply::{Applied, ApplyError};
 use super::super::census::Count;
-use super::super::fixtures::{cluster, try_validated, validated};
+use super::super::children::{Children, Stores};
+use super::super::dereference::IngressClassFound;
+use super::super::fixtures::{IMAGE, cluster, references, try_validated, validated};
+use super::super::validate::validate;
 use super::*;
 
 const MANAGED: &str = "{ auth: { open: {} }, redis: { managed: {} } }";
@@ -27,7 +33,7 @@ fn lines(status: &ChatClusterStatus) -> Vec<String> {
 }
 
 fn told(spec: &str, outcome: Outcome<'_>, observed: &Observed) -> ChatClusterStatus {
-    status(&cluster(spec), ChatClusterStatus::default(), Facts { outcome, observed }, Timestamp::UNIX_EPOCH)
+    status(&cluster(spec), ChatClusterStatus::default(), outcome, observed, Timestamp::UNIX_EPOCH)
 }
 
 fn applied(spec: &str, observed: &Observed) -> Vec<String> {
@@ -64,6 +70,82 @@ fn a_rollout_is_progress_and_not_ready() {
 fn a_drain_is_progress_and_ready() {
     let observed = Observed { draining: 1, ..done(2) };
     assert_eq!(applied(MANAGED, &observed)[..2], ["Ready True Ready", "Progressing True Draining"]);
+}
+
+#[test]
+fn without_its_valkey_a_chat_is_not_ready() {
+    let restarting = Observed { valkey_ready: false, ..done(2) };
+    let expected = ["Ready False Starting", "Progressing True Starting", "Degraded False AsExpected"];
+    assert_eq!(applied(MANAGED, &restarting)[..3], expected);
+    assert_eq!(applied("{ auth: { open: {} }, replicas: 1 }", &restarting)[0], "Ready True Ready", "it has none");
+}
+
+#[test]
+fn without_its_way_in_a_chat_is_not_ready() {
+    let spec = "{ auth: { open: {} }, redis: { managed: {} }, exposure: { ingress: { host: a.b } } }";
+    let mut references = references(&[]);
+    references.ingress_class = IngressClassFound::Missing("traefik".into());
+    let missing = validate(&cluster(spec), &references, IMAGE).unwrap();
+    let lines = lines(&told(spec, Outcome::Applied(&missing, &Applied::default()), &done(2)));
+    assert_eq!([&lines[0], &lines[4]], ["Ready False IngressClassMissing", "ExposureReady False IngressClassMissing"]);
+    assert_eq!(applied(spec, &done(2))[0], "Ready True Ready");
+}
+
+#[test]
+fn the_address_of_an_ingress_is_told_and_not_judged() {
+    let spec = "{ auth: { open: {} }, redis: { managed: {} }, exposure: { ingress: { host: a.b } } }";
+    let validated = validated(spec, &[]);
+    let message = |ingress_address: Option<&str>| {
+        let observed = Observed { ingress_address: ingress_address.map(str::to_owned), ..done(2) };
+        let status = told(spec, Outcome::Applied(&validated, &Applied::default()), &observed);
+        assert_eq!(lines(&status)[4], "ExposureReady True Configured");
+        status.conditions[4].message.clone()
+    };
+    assert!(message(Some("10.0.0.1")).ends_with("its controller gave it the address 10.0.0.1"));
+    assert!(message(None).contains("no controller has given it an address"));
+}
+
+#[test]
+fn what_fails_later_does_not_make_a_chat_that_serves_unready() {
+    let validated = validated(MANAGED, &[]);
+    let reference = |kind: &str| ChildRef::new("v1", kind, "chat", "demo");
+    let cause = || Box::new(kube::Error::Api(Box::new(Status { message: "etcd is gone".into(), ..Status::default() })));
+    let unavailable = || ApplyError::Api { child: reference("Deployment"), cause: cause() };
+    let contested = |kind: &str| ApplyError::Contested { child: reference(kind), conflict: String::new() };
+    let after = |last: &ChatClusterStatus, generation: i64, error: ApplyError, observed: &Observed| {
+        let mut cluster = cluster(MANAGED);
+        cluster.metadata.generation = Some(generation);
+        let failure = Failure { error, reverts: vec![] };
+        status(&cluster, last.clone(), Outcome::Failed(&validated, &failure), observed, Timestamp::UNIX_EPOCH)
+    };
+    let good = told(MANAGED, Outcome::Applied(&validated, &Applied::default()), &done(2));
+    let once = after(&good, 3, unavailable(), &done(2));
+    let expected = ["Ready True Ready", "Progressing False ApiUnavailable", "Degraded True ApiUnavailable"];
+    assert_eq!(lines(&once)[..3], expected);
+    let going = Observed { rollout: Rollout::Going { updated: 1, ready: 1 }, ..done(2) };
+    assert_eq!(lines(&after(&once, 3, unavailable(), &going))[0], "Ready False Starting", "what is seen counts");
+    assert_eq!(lines(&after(&once, 3, unavailable(), &done(2)))[0], "Ready True Ready", "again and again");
+    assert_eq!(lines(&after(&good, 3, contested("ServiceAccount"), &done(2)))[0], "Ready True Ready");
+    assert_eq!(lines(&after(&good, 3, contested("Deployment"), &done(2)))[0], "Ready False FieldConflict");
+    let new = after(&good, 4, unavailable(), &done(2));
+    assert_eq!(lines(&new)[0], "Ready False ApiUnavailable", "the new spec is nowhere yet");
+    assert_eq!(lines(&after(&new, 4, unavailable(), &done(2)))[0], "Ready False ApiUnavailable", "nor at the next try");
+}
+
+#[test]
+fn a_valkey_whose_old_pod_is_ready_still_is_not() {
+    let ready = |generation: i64, observed: i64, updated: i32| {
+        let set = json!({ "metadata": { "name": "demo-valkey", "namespace": "chat", "generation": generation }, "spec": {
+            "selector": {}, "serviceName": "", "template": {} },
+            "status": { "replicas": 1, "observedGeneration": observed, "readyReplicas": 1, "updatedReplicas": updated } });
+        let stateful_sets = Stores::with(vec![serde_json::from_value(set).unwrap()]);
+        let children = Children { stateful_sets, ..Children::default() };
+        observe(&children, "chat", &Names::of("demo"), (None, Some(2))).valkey_ready
+    };
+    assert!(ready(2, 2, 1));
+    assert!(!ready(2, 1, 1), "the change was not looked at");
+    assert!(!ready(1, 1, 1), "the change was not even seen");
+    assert!(!ready(2, 2, 0), "its pod is about to go");
 }
 
 #[test]
@@ -129,7 +211,7 @@ fn times_change_with_the_status_only() {
     let outcome = Outcome::Applied(&validated, &Applied::default());
     let at = |second, last: &ChatClusterStatus, observed: &Observed| {
         let now = Timestamp::from_second(second).unwrap();
-        status(&cluster(MANAGED), last.clone(), Facts { outcome, observed }, now)
+        status(&cluster(MANAGED), last.clone(), outcome, observed, now)
     };
     let first = at(10, &ChatClusterStatus::default(), &done(2));
     assert_eq!(at(20, &first, &done(2)), first, "nothing changed");

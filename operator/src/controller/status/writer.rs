@@ -5,8 +5,9 @@ use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource as _, ResourceExt as _};
 use serde_json::json;
 
-use super::super::apply::Revert;
+use super::super::apply::ChildRef;
 use super::super::context::Context;
+use super::Outcome;
 use crate::crd::{ChatCluster, ChatClusterStatus, Condition, ConditionStatus};
 use crate::names::FIELD_MANAGER;
 
@@ -17,13 +18,10 @@ use crate::names::FIELD_MANAGER;
 pub async fn write(
     cluster: &ChatCluster,
     status: &ChatClusterStatus,
-    reverts: &[Revert],
+    outcome: Outcome<'_>,
     context: &Context,
 ) -> Result<(), kube::Error> {
-    for revert in reverts {
-        let note = format!("set {} back to what the ChatCluster says: {}", revert.child, revert.conflict);
-        publish(cluster, context, EventType::Warning, "FieldConflict", note).await;
-    }
+    tell_reverts(cluster, outcome, context).await;
     let before = context.told.last(cluster);
     if cluster.status.as_ref() == Some(status) {
         context.told.note(cluster, status);
@@ -46,9 +44,18 @@ pub async fn write(
     }
     context.told.note(cluster, status);
     for (type_, condition) in transitions(&before.conditions, &status.conditions) {
-        publish(cluster, context, type_, &condition.reason, condition.message.clone()).await;
+        let child = outcome.child(&condition.reason);
+        publish(cluster, child, context, type_, &condition.reason, condition.message.clone()).await;
     }
     Ok(())
+}
+
+/// Tells of every edit that was taken back.
+pub async fn tell_reverts(cluster: &ChatCluster, outcome: Outcome<'_>, context: &Context) {
+    for revert in outcome.reverts() {
+        let note = format!("set {} back to what the ChatCluster says: {}", revert.child, revert.conflict);
+        publish(cluster, Some(&revert.child), context, EventType::Warning, "FieldConflict", note).await;
+    }
 }
 
 /// The conditions that are worth an event, with its type.
@@ -88,14 +95,22 @@ fn transitions<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<(EventTy
     events
 }
 
-/// An event that cannot be published is no reason to fail: the status says the same.
-async fn publish(cluster: &ChatCluster, context: &Context, type_: EventType, reason: &str, note: String) {
+/// An event that cannot be published is no reason to fail: the status says the same. Events of one reason are joined, and
+/// only the first one's note is kept, unless they are about different children.
+async fn publish(
+    cluster: &ChatCluster,
+    child: Option<&ChildRef>,
+    context: &Context,
+    type_: EventType,
+    reason: &str,
+    note: String,
+) {
     let event = Event {
         type_,
         reason: reason.to_owned(),
         note: Some(note.chars().take(1000).collect()),
         action: "Reconcile".to_owned(),
-        secondary: None,
+        secondary: child.map(ChildRef::object),
     };
     if let Err(error) = context.recorder.publish(&event, &cluster.object_ref(&())).await {
         tracing::warn!(error = %error, "an event could not be published");

@@ -88,16 +88,17 @@ impl<'a> Reader<'a> {
         self.accept("redis.external.caRef", key, value, is_pem, "must hold certificates in PEM")
     }
 
-    /// The password of the managed Valkey, and whether it is the fresh one. Only what the operator itself could have
-    /// written is believed: anything else would not fit into a URL.
-    pub(super) fn read_password(&mut self, secret: &str, fresh: &'a str) -> (String, bool) {
-        let known = self.secrets.get(secret).and_then(|data| data.get(usual_key::PASSWORD));
-        let known = known
+    /// The password of the managed Valkey, and whether its Secret is missing. Only what the operator itself could have
+    /// written is believed, or else `fallback`: anything else would not fit into a URL.
+    pub(super) fn read_password(&mut self, secret: &str, fallback: &'a str) -> (String, bool) {
+        let stored = self.secrets.get(secret);
+        let known = stored
+            .and_then(|data| data.get(usual_key::PASSWORD))
             .and_then(|value| std::str::from_utf8(value).ok())
             .filter(|text| text.len() >= SHORTEST_PASSWORD && text.bytes().all(|byte| byte.is_ascii_alphanumeric()));
-        let password = known.unwrap_or(fresh);
+        let password = known.unwrap_or(fallback);
         self.read.insert((secret.to_owned(), usual_key::PASSWORD.to_owned()), password.as_bytes());
-        (password.to_owned(), known.is_none())
+        (password.to_owned(), stored.is_none())
     }
 
     fn read(&self, field: &str, reference: &SecretRef, usual_key: &str) -> Result<(KeyOf, &'a [u8]), Invalid> {

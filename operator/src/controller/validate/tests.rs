@@ -103,12 +103,13 @@ fn an_external_server_has_a_prefix_of_its_own() {
 fn a_managed_valkey_keeps_its_password() {
     let spec = "{ auth: { open: {} }, redis: { managed: { memory: 512Mi } } }";
     let managed = |secrets: &[(&str, &str)]| match validated(spec, secrets).backplane {
-        Backplane::Managed(valkey) => (valkey.password, valkey.password_is_fresh, valkey.max_data_bytes),
+        Backplane::Managed(valkey) => (valkey.password, valkey.secret_is_missing, valkey.max_data_bytes),
         other => panic!("{other:?}"),
     };
     assert_eq!(managed(&[]), (PASSWORD.to_owned(), true, 384 << 20));
     assert_eq!(managed(&[("demo-valkey/password", "anotherpassword00")]).0, "anotherpassword00");
-    assert!(managed(&[("demo-valkey/password", "would:break/a@url")]).1, "it is replaced");
+    let replaced = (PASSWORD.to_owned(), false, 384 << 20);
+    assert_eq!(managed(&[("demo-valkey/password", "would:break/a@url")]), replaced, "in the Secret that is there");
     let small = "{ auth: { open: {} }, redis: { managed: { memory: 8Mi } } }";
     assert!(refusal(small, &[]).contains("at least 32Mi"));
 }
@@ -188,5 +189,5 @@ fn a_service_monitor_without_its_kind_is_a_note() {
 fn resources_of_the_spec_stand() {
     let cluster = validated("{ auth: { open: {} }, replicas: 1, resources: { limits: { memory: 1Gi, cpu: 2 } } }", &[]);
     assert_eq!(cluster.resources.limits.cpu, Some(Quantity::from("2")));
-    assert_eq!(cluster.resources.requests.cpu, Some(Quantity::from("100m")));
+    assert_eq!(cluster.resources.requests.cpu, Quantity::from("100m"));
 }
