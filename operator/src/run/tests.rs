@@ -63,9 +63,10 @@ fn chat(name: &str) -> Value {
 
 /// Looks until it is so; the last thing seen is in the failure.
 async fn until<T: std::fmt::Debug>(look: impl Fn() -> T, holds: impl Fn(&T) -> bool) -> T {
+    let mut looks = tokio::time::interval(Duration::from_millis(10));
     let looking = async {
         while !holds(&look()) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            looks.tick().await;
         }
     };
     let in_time = tokio::time::timeout(Duration::from_secs(20), looking).await;
