@@ -15,6 +15,9 @@ need_tools docker kind kubectl helm
 if ! kind get clusters 2>/dev/null | grep --quiet --line-regexp "$cluster"; then
     say "making the cluster $cluster"
     kind create cluster --name "$cluster" --config kind/cluster.yaml --wait 120s ${KIND_NODE_IMAGE:+--image "$KIND_NODE_IMAGE"}
+elif ! command kubectl config get-contexts "kind-$cluster" >/dev/null 2>&1; then
+    # It was made with another kubeconfig.
+    kind export kubeconfig --name "$cluster"
 fi
 say "loading images"
 for image in "$traefik" "$metrics_server" "$valkey"; do
