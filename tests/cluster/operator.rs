@@ -46,7 +46,10 @@ async fn images() -> [String; 3] {
 
 /// Installs the chart anew with these values and no others but the images that it has.
 async fn install(values: &[&str]) {
-    let [repository, tag, chat] = images().await;
+    install_with(images().await, values).await;
+}
+
+async fn install_with([repository, tag, chat]: [String; 3], values: &[&str]) {
     let usual = [
         "upgrade",
         "--install",
@@ -133,11 +136,11 @@ async fn without_its_operator_a_chat_stays() {
     let space = Space::of("uninstall").await;
     space.apply(&space.chat("replicas: 1")).await;
     space.settled().await;
-    let instances = space.instances().await;
+    let (instances, images) = (space.instances().await, images().await);
     program("helm", &["uninstall", "parley-operator", "--namespace", OPERATOR, "--wait"]).await.expect("helm");
     assert!(space.get("chat/demo").await.is_object());
     assert_eq!(space.instances().await, instances);
-    install(&[]).await;
+    install_with(images, &[]).await;
     rolled_out().await;
     space.settled().await;
     assert_eq!(space.instances().await, instances);
