@@ -8,6 +8,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { vi } from "vitest";
 
 /** How long a program may take to start. */
 const START = 20_000;
@@ -44,6 +45,14 @@ export class Parley {
 
   /** Takes in so many sessions that do nothing, and leave when they are asked to move. */
   async fill(count: number): Promise<void> {
+    // It listens before it has reached Redis, and takes nobody until then.
+    await vi.waitFor(
+      async () => {
+        const { ok, status } = await fetch(`${this.url}health`);
+        if (!ok) throw new Error(`${this.url}health answered ${status}`);
+      },
+      { timeout: 10_000 },
+    );
     for (let done = 0; done < count; done += 50) {
       await Promise.all(Array.from({ length: Math.min(50, count - done) }, (_, n) => this.#idle(`idle-${done + n}`)));
     }
