@@ -304,9 +304,9 @@ impl Server {
         &self.services
     }
 
-    /// Serves until `stop`, then drains: readiness false, after the delay no newcomers, every session asked to move in its turn, those that stay
-    /// closed, then everything ended. Returns when nothing of the instance is left. `ready` is called once, when the first
-    /// session may come.
+    /// Serves until `stop`, then drains: readiness false, after the delay no newcomers, every session asked to move in its
+    /// turn, those that stay closed, then everything ended. Returns when nothing of the instance is left. `ready` is called
+    /// once, when the first session may come.
     pub async fn run(self, stop: CancellationToken, ready: impl FnOnce()) {
         let Self {
             services,
