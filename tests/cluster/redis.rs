@@ -83,3 +83,32 @@ async fn a_managed_valkey_keeps_rooms_over_a_restart_if_it_has_storage() {
         "{joined:?}"
     );
 }
+
+#[tokio::test]
+async fn a_volume_grows_where_its_class_can() {
+    let space = Space::of("volume").await;
+    let class = space.name().to_owned();
+    let classes: Value = serde_json::from_str(&space.kubectl(&["get", "storageclasses", "-o", "json"]).await).unwrap();
+    let provisioner = &classes["items"][0]["provisioner"];
+    let expanding = json!({ "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": { "name": class },
+        "provisioner": provisioner, "volumeBindingMode": "WaitForFirstConsumer", "allowVolumeExpansion": false });
+    space.apply(&expanding.to_string()).await;
+    let sized = |size: &str| {
+        let storage = format!("storage: {{ size: {size}, storageClassName: {class} }}");
+        space.chat(&format!("replicas: 1, redis: {{ managed: {{ memory: 64Mi, {storage} }} }}"))
+    };
+    space.apply(&sized("128Mi")).await;
+    space.ready().await;
+
+    space.apply(&sized("256Mi")).await;
+    let message = space.reason("Degraded", "StorageNotGrown").await;
+    assert!(message.contains("data-demo-valkey-0 stays smaller"), "{message}");
+    space.ready().await;
+
+    // Whoever looks after volumes lets them grow, and the operator tries again by itself.
+    space.kubectl(&["patch", "storageclass", &class, "-p", r#"{"allowVolumeExpansion":true}"#]).await;
+    let requested = |claim: &Value| claim["spec"]["resources"]["requests"]["storage"] == "256Mi";
+    space.until("pvc/data-demo-valkey-0", requested).await;
+    space.reason("Degraded", "AsExpected").await;
+    space.kubectl(&["delete", "storageclass", &class]).await;
+}

@@ -49,14 +49,17 @@ async fn a_bad_spec_is_refused_with_a_sentence() {
 }
 
 #[tokio::test]
-async fn storage_cannot_be_changed_and_a_null_counts_as_nothing() {
-    let space = Space::of("immutable").await;
+async fn storage_can_only_grow_and_a_null_counts_as_nothing() {
+    let space = Space::of("growing").await;
     let with = |storage: &str| {
         chat("demo", &format!("auth: {{ open: {{}} }}, replicas: 0, redis: {{ managed: {{ {storage} }} }}"))
     };
     space.apply(&with("storage: { size: 64Mi }")).await;
-    let larger = space.refused(&with("storage: { size: 128Mi }")).await;
-    assert!(larger.contains("storage cannot be changed later"), "{larger}");
+    let smaller = space.refused(&with("storage: { size: 65M }")).await;
+    assert!(smaller.contains("storage can only grow"), "{smaller}");
+    let elsewhere = space.refused(&with("storage: { size: 64Mi, storageClassName: other }")).await;
+    assert!(elsewhere.contains("storageClassName cannot be changed later"), "{elsewhere}");
+    space.apply(&with("storage: { size: 128Mi }")).await;
     let patch = r#"{"spec":{"redis":{"managed":{"storage":null}}}}"#;
     let removed = space.try_kubectl(&["patch", "chat/demo", "--type=merge", "-p", patch], None).await.unwrap_err();
     assert!(removed.contains("neither added nor removed"), "{removed}");

@@ -3,12 +3,13 @@
 
 mod error;
 mod handover;
+mod volume;
 mod writer;
 
 use super::build::{Resources, service_monitor_resource};
 use super::children::Children;
 use super::context::Context;
-use super::validate::ValidatedCluster;
+use super::validate::{Note, ValidatedCluster};
 
 pub use error::{ApplyError, ChildRef, Failure, Revert};
 use writer::Writer;
@@ -18,6 +19,8 @@ use writer::Writer;
 pub struct Applied {
     /// Edits of others that were taken back.
     pub reverts: Vec<Revert>,
+    /// What is not as the spec says, and does no harm yet.
+    pub notes: Vec<Note>,
 }
 
 /// Applies everything.
@@ -29,7 +32,7 @@ pub async fn apply(cluster: &ValidatedCluster, resources: Resources, context: &C
     let applied = Box::pin(in_order(&mut writer, resources, &context.children)).await;
     let reverts = writer.into_reverts();
     match applied {
-        Ok(()) => Ok(Applied { reverts }),
+        Ok(notes) => Ok(Applied { reverts, notes }),
         Err(error) => Err(Failure { error, reverts }),
     }
 }
@@ -43,7 +46,7 @@ pub async fn apply(cluster: &ValidatedCluster, resources: Resources, context: &C
 /// 5. Valkey before the instances, which are not ready without it;
 /// 6. what leads to the instances, and what watches over them;
 /// 7. at last everything that is not wanted any more.
-async fn in_order(writer: &mut Writer<'_>, resources: Resources, children: &Children) -> Result<(), ApplyError> {
+async fn in_order(writer: &mut Writer<'_>, resources: Resources, children: &Children) -> Result<Vec<Note>, ApplyError> {
     let Resources {
         service_accounts,
         config_maps,
@@ -52,6 +55,7 @@ async fn in_order(writer: &mut Writer<'_>, resources: Resources, children: &Chil
         services,
         network_policies,
         stateful_set,
+        claim,
         deployment,
         initial_replicas,
         disruption_budget,
@@ -86,6 +90,10 @@ async fn in_order(writer: &mut Writer<'_>, resources: Resources, children: &Chil
     if let Some(stateful_set) = &stateful_set {
         writer.apply(stateful_set, &children.stateful_sets).await?;
     }
+    let notes = match &claim {
+        Some(claim) => volume::grow(writer, claim, &children.pods).await?.into_iter().collect(),
+        None => Vec::new(),
+    };
     match initial_replicas {
         Some(initial) => handover::apply(writer, &deployment, initial, &children.deployments).await?,
         None => handover::take_back(writer, &deployment, &children.deployments).await?,
@@ -106,5 +114,5 @@ async fn in_order(writer: &mut Writer<'_>, resources: Resources, children: &Chil
     writer.prune(secret.as_slice(), &children.secrets).await?;
     writer.prune(&config_maps, &children.config_maps).await?;
     writer.prune(&service_accounts, &children.service_accounts).await?;
-    Ok(())
+    Ok(notes)
 }

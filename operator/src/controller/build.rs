@@ -23,7 +23,7 @@ use kube::core::DynamicObject;
 use kube::{CustomResourceExt as _, Resource as _};
 
 use super::validate::{Backplane, ValidatedCluster};
-use crate::crd::ChatCluster;
+use crate::crd::{ChatCluster, Quantity};
 use crate::names::Component;
 
 pub use service_monitor::api_resource as service_monitor_resource;
@@ -45,6 +45,8 @@ pub struct Resources {
     pub network_policies: Vec<NetworkPolicy>,
     /// The managed Valkey.
     pub stateful_set: Option<StatefulSet>,
+    /// Its volume.
+    pub claim: Option<Claim>,
     /// The instances.
     pub deployment: Deployment,
     /// Number of instances to begin with, where the Deployment does not say one because an autoscaler does.
@@ -57,6 +59,17 @@ pub struct Resources {
     pub autoscaler: Option<HorizontalPodAutoscaler>,
     /// For a Prometheus operator.
     pub service_monitor: Option<DynamicObject>,
+}
+
+/// A PersistentVolumeClaim that a StatefulSet makes, and that only grows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Its name.
+    pub name: String,
+    /// The pod that it is for. It never comes before its claim.
+    pub pod: String,
+    /// How large it should be.
+    pub size: Quantity,
 }
 
 /// What of the operator's own place children must know.
@@ -95,6 +108,7 @@ pub fn build(cluster: &ValidatedCluster, surroundings: &Surroundings) -> Resourc
         stateful_set: valkey
             .zip(valkey_settings.as_ref())
             .map(|(valkey, settings)| valkey::stateful_set(cluster, valkey, settings)),
+        claim: valkey.and_then(|valkey| valkey::claim(cluster, valkey)),
         deployment: deployment::of(cluster, &settings),
         initial_replicas: autoscaler::initial_replicas(cluster.scale),
         disruption_budget: disruption_budget::of(cluster),

@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt as _};
 
 use super::context::{Context, Data};
 use super::ledger::Key;
-use crate::crd::{ChatCluster, ChatClusterSpec, SecretRef};
+use crate::crd::{ChatCluster, ChatClusterSpec, Quantity, SecretRef};
 use crate::names::Names;
 
 /// What a spec points to, as it was found.
@@ -24,6 +24,8 @@ pub struct References {
     pub service_monitors_served: bool,
     /// The password of a managed Valkey whose Secret holds none: the one that it was given before, or else a new one.
     pub password: String,
+    /// The size of volume that the StatefulSet of a managed Valkey asks for, which can never be another.
+    pub volume_size: Option<Quantity>,
 }
 
 /// Something that could not be read.
@@ -103,7 +105,8 @@ pub async fn dereference(cluster: &ChatCluster, context: &Context) -> Result<Ref
     let valkey = Names::of(&cluster.name_any()).valkey();
     let given = context.ledger.password(&Key::new(&cluster.uid().unwrap_or_default(), "Secret", valkey));
     let password = given.unwrap_or_else(|| context.entropy.password());
-    Ok(References { secrets, ingress_class, service_monitors_served, password })
+    let volume_size = volume_size(context, &namespace, &Names::of(&cluster.name_any()).valkey());
+    Ok(References { secrets, ingress_class, service_monitors_served, password, volume_size })
 }
 
 /// Which keys are read if the spec names none.
@@ -151,6 +154,12 @@ pub fn secret_keys(spec: &ChatClusterSpec, names: &Names) -> BTreeMap<String, BT
 /// The class that a spec asks for: of no name, the default one.
 pub fn class_name(spec: &ChatClusterSpec) -> Option<Option<String>> {
     spec.exposure.as_ref().map(|exposure| exposure.ingress.class_name.clone())
+}
+
+fn volume_size(context: &Context, namespace: &str, stateful_set: &str) -> Option<Quantity> {
+    let live = context.children.stateful_sets.get(namespace, stateful_set)?;
+    let claim = live.spec.as_ref()?.volume_claim_templates.as_ref()?.first()?.spec.as_ref()?;
+    claim.resources.as_ref()?.requests.as_ref()?.get("storage").cloned().map(Quantity::from)
 }
 
 async fn secret(

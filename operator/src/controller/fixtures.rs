@@ -35,6 +35,7 @@ pub(crate) fn references(secrets: &[(&str, &str)]) -> References {
         ingress_class: IngressClassFound::Controller("traefik.io/ingress-controller".to_owned()),
         service_monitors_served: true,
         password: PASSWORD.to_owned(),
+        volume_size: None,
     }
 }
 

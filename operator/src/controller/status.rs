@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::apply::{Applied, ChildRef, Failure, Revert};
 use super::dereference::DereferenceError;
-use super::validate::{Invalid, ValidatedCluster};
+use super::validate::{Invalid, Note, ValidatedCluster};
 use crate::crd::{ChatCluster, ChatClusterStatus, Condition, ConditionStatus, RedisStatus};
 use crate::names::{Component, Names};
 
@@ -42,6 +42,14 @@ impl<'a> Outcome<'a> {
             Self::Refused(_) | Self::Unread(_) => &[],
             Self::Failed(_, failure) => &failure.reverts,
             Self::Applied(_, applied) => &applied.reverts,
+        }
+    }
+
+    /// What is not as the spec says, and does no harm yet.
+    fn notes(self) -> &'a [Note] {
+        match self {
+            Self::Applied(_, applied) => &applied.notes,
+            Self::Refused(_) | Self::Unread(_) | Self::Failed(..) => &[],
         }
     }
 

@@ -23,6 +23,7 @@ mod failures;
 mod handover;
 mod monitor;
 mod password;
+mod volume;
 
 /// The reason of a condition in the status that was written last.
 fn reason(api: &Api, type_: &str) -> String {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use kube::ResourceExt as _;
 
 use super::dereference::References;
-use crate::crd::{ChatCluster, History, Limits, Quantity, Resources};
+use crate::crd::{ChatCluster, History, Limits, Quantity, Resources, Storage};
 use crate::names::Names;
 
 pub use exposure::{Affinity, ValidatedIngress};
@@ -141,7 +141,9 @@ pub struct Valkey {
     /// Most bytes of data.
     pub max_data_bytes: u64,
     /// Size and class of its volume.
-    pub storage: Option<crate::crd::Storage>,
+    pub storage: Option<Storage>,
+    /// The size of its volume at the beginning; it has grown since if `storage` says more.
+    pub first_size: Option<Quantity>,
     /// Of the user `parley`.
     pub password: String,
     /// Whether its Secret is missing. It is then created, never applied over one that appeared meanwhile.
@@ -319,10 +321,16 @@ fn backplane<'a>(
         image: managed.image.clone(),
         memory: managed.memory.clone(),
         max_data_bytes: memory / DATA_SHARE.1 * DATA_SHARE.0,
+        first_size: managed.storage.as_ref().map(|storage| first_size(storage, references.volume_size.as_ref())),
         storage: managed.storage.clone(),
         password,
         secret_is_missing,
     }))
+}
+
+/// A StatefulSet keeps the size that it was made with; where that is the same amount, it may stand as the author wrote it.
+fn first_size(storage: &Storage, live: Option<&Quantity>) -> Quantity {
+    live.filter(|live| live.bytes() != storage.size.bytes()).unwrap_or(&storage.size).clone()
 }
 
 #[cfg(test)]

@@ -48,6 +48,12 @@ impl Quantity {
     }
 }
 
+impl From<KubeQuantity> for Quantity {
+    fn from(amount: KubeQuantity) -> Self {
+        Self(amount.0)
+    }
+}
+
 impl From<&str> for Quantity {
     fn from(text: &str) -> Self {
         Self(text.to_owned())

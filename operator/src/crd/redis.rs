@@ -22,16 +22,10 @@ pub struct Redis {
 
 /// One Valkey with a password of its own.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[x_kube(
-    validation = (
-        "has(self.storage) == has(oldSelf.storage)",
-        "storage can be neither added nor removed later: make another ChatCluster"
-    ),
-    validation = (
-        "!has(self.storage) || !has(oldSelf.storage) || self.storage == oldSelf.storage",
-        "storage cannot be changed later: make another ChatCluster"
-    )
-)]
+#[x_kube(validation = (
+    "has(self.storage) == has(oldSelf.storage)",
+    "storage can be neither added nor removed later: make another ChatCluster"
+))]
 pub struct ManagedRedis {
     /// Image of Valkey or Redis, version 7.2 or later.
     #[serde(default = "valkey_image")]
@@ -48,8 +42,19 @@ pub struct ManagedRedis {
 /// The volume of the managed Valkey. It outlives the ChatCluster: delete its PersistentVolumeClaim yourself.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = (
+        "quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
+        "storage can only grow: for a smaller one make another ChatCluster"
+    ),
+    validation = (
+        "has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
+        "storageClassName cannot be changed later: make another ChatCluster"
+    )
+)]
 pub struct Storage {
-    /// Size, as `1Gi`; at least three times `memory` leaves room for rewriting the log.
+    /// Size, as `1Gi`; at least three times `memory` leaves room for rewriting the log. It can grow later if the
+    /// StorageClass can expand volumes.
     pub size: Quantity,
     /// StorageClass; the cluster's default if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

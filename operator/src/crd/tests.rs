@@ -206,20 +206,33 @@ fn the_schema_takes_no_origin_that_the_service_refuses() {
 }
 
 #[test]
-fn storage_is_decided_once() {
+fn storage_is_decided_once_and_can_only_grow() {
     let with = |storage: Value| {
         let managed = if storage.is_null() { json!({}) } else { json!({ "storage": storage }) };
         cluster("demo", &json!({ "auth": { "open": {} }, "redis": { "managed": managed } }))
     };
-    let (none, small, large) = (with(Value::Null), with(json!({ "size": "1Gi" })), with(json!({ "size": "2Gi" })));
-    let refused = |new: &ChatCluster, old: &ChatCluster| new.validate_cel_update(old).err().map(|e| e.to_string());
-    assert_eq!(refused(&small, &small), None);
-    for (new, old, sentence) in [
-        (&small, &none, "neither added nor removed"),
-        (&none, &small, "neither added nor removed"),
-        (&large, &small, "storage cannot be changed"),
+    let refused = |new: Value, old: Value| with(new).validate_cel_update(&with(old)).err().map(|e| e.to_string());
+    let of = |size: Value| json!({ "size": size });
+    let classed = |class: &str| json!({ "size": "1Gi", "storageClassName": class });
+    for (old, new) in [
+        (of("1Gi".into()), of("1Gi".into())),
+        (of("1Gi".into()), of("1025Mi".into())),
+        (of("1Gi".into()), of("1024Mi".into())),
+        (of(1_000.into()), of("1k".into())),
+        (classed("fast"), json!({ "size": "2Gi", "storageClassName": "fast" })),
     ] {
-        let refusal = refused(new, old).expect(sentence);
+        assert_eq!(refused(new.clone(), old.clone()), None, "{old} to {new}");
+    }
+    for (old, new, sentence) in [
+        (Value::Null, of("1Gi".into()), "neither added nor removed"),
+        (of("1Gi".into()), Value::Null, "neither added nor removed"),
+        (of("1Gi".into()), of("1G".into()), "storage can only grow"),
+        (of("1Gi".into()), of(1_000.into()), "storage can only grow"),
+        (classed("fast"), classed("slow"), "storageClassName cannot be changed"),
+        (classed("fast"), of("1Gi".into()), "storageClassName cannot be changed"),
+        (of("1Gi".into()), classed("fast"), "storageClassName cannot be changed"),
+    ] {
+        let refusal = refused(new.clone(), old.clone()).unwrap_or_else(|| panic!("{old} to {new} is taken"));
         assert!(refusal.contains(sentence), "{refusal}");
     }
 }

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::children::{Monitors, Shelf, fingerprint};
 use super::super::context::Context;
-use super::super::ledger::{Key, digest};
+use super::super::ledger::{Key, Ledger, digest};
 use super::super::validate::{Backplane, ValidatedCluster};
 use super::error::{ApplyError, ChildRef, Revert};
 use crate::clock;
@@ -66,6 +66,23 @@ impl<'a> Writer<'a> {
 
     pub(super) fn is_expected_back(&self, deployment: &Deployment) -> bool {
         self.context.ledger.is_expected_back(&self.key("Deployment", &deployment.name_any()))
+    }
+
+    pub(super) fn ledger(&self) -> &'a Ledger {
+        &self.context.ledger
+    }
+
+    pub(super) fn namespace(&self) -> &'a str {
+        &self.cluster.namespace
+    }
+
+    pub(super) fn cluster_name(&self) -> String {
+        self.cluster.names.chat()
+    }
+
+    /// Counts a write of this kind.
+    pub(super) fn count(&self, kind: &str) {
+        self.context.metrics.written(kind);
     }
 
     pub(super) fn api<K: Child>(&self) -> Api<K> {
@@ -232,7 +249,7 @@ impl<'a> Writer<'a> {
         ChildRef::new(&K::api_version(&()), &K::kind(&()), &self.cluster.namespace, name)
     }
 
-    fn key(&self, kind: &str, name: &str) -> Key {
+    pub(super) fn key(&self, kind: &str, name: &str) -> Key {
         Key::new(&self.cluster.uid, kind, name.to_owned())
     }
 }

@@ -15,15 +15,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::validate::{ValidatedCluster, Valkey};
-use super::{metadata, pod};
+use super::{Claim, metadata, pod};
 use crate::checksum::{Sum, sha256};
-use crate::crd::Storage;
+use crate::crd::{Quantity, Storage};
 use crate::names::{CHECKSUM_ANNOTATION, Component};
 
 /// Where it listens.
 pub(super) const PORT: i32 = 6379;
 /// The key of its Secret with the URL for the instances.
 pub(super) const URL_KEY: &str = "url";
+/// Its volume.
+const VOLUME: &str = "data";
 /// The user of the instances.
 const APP_USER: &str = "parley";
 /// The user and group `valkey` of Valkey's images, and `redis` of Redis's.
@@ -112,7 +114,11 @@ pub(super) fn stateful_set(cluster: &ValidatedCluster, valkey: &Valkey, settings
                 ..LabelSelector::default()
             },
             template: template(cluster, valkey, settings),
-            volume_claim_templates: valkey.storage.as_ref().map(|storage| vec![claim(cluster, storage)]),
+            volume_claim_templates: valkey
+                .storage
+                .as_ref()
+                .zip(valkey.first_size.as_ref())
+                .map(|(storage, size)| vec![claim_template(cluster, storage, size)]),
             persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
                 when_deleted: Some("Retain".to_owned()),
                 when_scaled: Some("Retain".to_owned()),
@@ -184,7 +190,7 @@ fn container(valkey: &Valkey) -> Container {
             failure_threshold: Some(2),
             ..Probe::default()
         }),
-        volume_mounts: Some(vec![mount("data", "/data", false), mount("settings", "/etc/valkey", true)]),
+        volume_mounts: Some(vec![mount(VOLUME, "/data", false), mount("settings", "/etc/valkey", true)]),
         ..Container::default()
     }
 }
@@ -217,14 +223,21 @@ fn volumes(cluster: &ValidatedCluster, valkey: &Valkey) -> Vec<Volume> {
         ..Volume::default()
     };
     let scratch =
-        Volume { name: "data".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() };
+        Volume { name: VOLUME.to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() };
     if valkey.storage.is_some() { vec![settings] } else { vec![settings, scratch] }
 }
 
-fn claim(cluster: &ValidatedCluster, storage: &Storage) -> PersistentVolumeClaim {
+/// The claim that the StatefulSet makes of its template, and how large its volume should be by now.
+pub(super) fn claim(cluster: &ValidatedCluster, valkey: &Valkey) -> Option<Claim> {
+    let pod = format!("{}-0", cluster.names.valkey());
+    let size = valkey.storage.as_ref()?.size.clone();
+    Some(Claim { name: format!("{VOLUME}-{pod}"), pod, size })
+}
+
+fn claim_template(cluster: &ValidatedCluster, storage: &Storage, size: &Quantity) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: ObjectMeta {
-            name: Some("data".to_owned()),
+            name: Some(VOLUME.to_owned()),
             // Not those by which the operator prunes: the volume outlives the ChatCluster.
             labels: Some(cluster.names.selector(Component::Valkey)),
             ..ObjectMeta::default()
@@ -233,7 +246,7 @@ fn claim(cluster: &ValidatedCluster, storage: &Storage) -> PersistentVolumeClaim
             access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
             storage_class_name: storage.storage_class_name.clone(),
             resources: Some(VolumeResourceRequirements {
-                requests: Some([("storage".to_owned(), storage.size.to_kube())].into()),
+                requests: Some([("storage".to_owned(), size.to_kube())].into()),
                 limits: None,
             }),
             ..PersistentVolumeClaimSpec::default()

@@ -10,12 +10,8 @@ pub(super) fn of(facts: Facts<'_>) -> Verdict {
     if let Rollout::Stuck(message) = &facts.observed.rollout {
         return Verdict::yes("RolloutStuck", message.clone());
     }
-    let notes: Vec<_> = facts
-        .validated()
-        .into_iter()
-        .flat_map(|cluster| &cluster.notes)
-        .filter(|note| note.about == About::Whole)
-        .collect();
+    let of_spec = facts.validated().into_iter().flat_map(|cluster| &cluster.notes);
+    let notes: Vec<_> = of_spec.chain(facts.outcome.notes()).filter(|note| note.about == About::Whole).collect();
     match notes.first() {
         Some(first) => {
             let messages: Vec<_> = notes.iter().map(|note| note.message.as_str()).collect();
