@@ -3,17 +3,20 @@
 use parley_tests::cluster::Space;
 use serde_json::Value;
 
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 14] = [
     "deployment/demo",
     "service/demo",
     "service/demo-instances",
     "service/demo-valkey",
     "configmap/demo-settings",
     "configmap/demo-valkey",
+    "secret/demo-valkey",
     "serviceaccount/demo",
+    "serviceaccount/demo-valkey",
     "poddisruptionbudget/demo",
     "ingress/demo",
     "networkpolicy/demo",
+    "networkpolicy/demo-valkey",
     "statefulset/demo-valkey",
 ];
 

@@ -71,11 +71,12 @@ async fn written(space: &Space) -> BTreeMap<String, Value> {
 #[tokio::test]
 async fn checkers_object_to_nothing_in_chart_and_children() {
     let space = Space::of("checked").await;
-    let storage = "redis: { managed: { storage: { size: 64Mi } } }, replicas: 0";
-    space.apply(&space.chat(storage).replace("exposure: {", "api: { secretRef: { name: key } }, exposure: {")).await;
+    let all = "redis: { managed: { storage: { size: 64Mi } } }, autoscaling: { minReplicas: 1, maxReplicas: 2 }";
+    space.apply(&space.chat(all).replace("exposure: {", "api: { secretRef: { name: key } }, exposure: {")).await;
     space.kubectl(&["create", "secret", "generic", "key", "--from-literal=key=0123456789abcdef0123456789abcdef"]).await;
-    space.until("ingress/demo", Value::is_object).await;
-    let kinds = "deploy,sts,svc,cm,secret,sa,pdb,ingress,networkpolicy";
+    // The last one that is made.
+    space.until("hpa/demo", Value::is_object).await;
+    let kinds = "deploy,sts,svc,cm,secret,sa,pdb,ingress,networkpolicy,hpa";
     let mut children = Vec::new();
     let found = space.kubectl(&["get", kinds, "-l", "parley.dev/cluster", "-o", "json"]).await;
     let found: Value = serde_json::from_str(&found).expect("JSON");
@@ -85,7 +86,7 @@ async fn checkers_object_to_nothing_in_chart_and_children() {
         child.as_object_mut().expect("an object").remove("status");
         children.push(child.to_string());
     }
-    assert!(children.len() >= 13, "{children:#?}");
+    assert!(children.len() >= 14, "{children:#?}");
     // JSON is YAML.
     let folder = parley_tests::folder::Folder::new("checked");
     let file = folder.path().join("children.yaml");

@@ -49,24 +49,32 @@ async fn install(values: &[&str]) {
     install_with(images().await, values).await;
 }
 
-async fn install_with([repository, tag, chat]: [String; 3], values: &[&str]) {
-    let usual = [
-        "upgrade",
-        "--install",
-        "parley-operator",
-        "charts/parley-operator",
-        "--namespace",
-        OPERATOR,
-        "--set",
-        &repository,
-        "--set",
-        &tag,
-        "--set",
-        &chat,
-        "--wait",
-        "--timeout=120s",
-    ];
-    program("helm", &[&usual, values].concat()).await.expect("helm");
+async fn install_with(images: [String; 3], values: &[&str]) {
+    program("helm", &arguments(&images, values)).await.expect("helm");
+}
+
+fn arguments<'a>([repository, tag, chat]: &'a [String; 3], values: &[&'a str]) -> Vec<&'a str> {
+    let usual = ["upgrade", "--install", "parley-operator", "charts/parley-operator", "--namespace", OPERATOR];
+    let images = ["--set", repository, "--set", tag, "--set", chat];
+    [&usual[..], &images[..], &["--wait", "--timeout=120s"], values].concat()
+}
+
+/// Installs the chart as it was if the test fails: the others need it.
+struct Reinstall([String; 3]);
+
+impl Reinstall {
+    async fn on_failure() -> Self {
+        Self(images().await)
+    }
+}
+
+impl Drop for Reinstall {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let top = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+            drop(std::process::Command::new("helm").args(arguments(&self.0, &[])).current_dir(top).output());
+        }
+    }
 }
 
 #[tokio::test]
@@ -88,6 +96,7 @@ async fn two_operators_hand_over_and_restart_nobody() {
     space.apply(&space.chat("replicas: 1")).await;
     space.settled().await;
     let instances = space.instances().await;
+    let _usual = Reinstall::on_failure().await;
     install(&["--set", "replicas=2"]).await;
     let first = leader().await;
     kubectl(&["-n", OPERATOR, "delete", "pod", &first]).await.expect("kubectl");
@@ -112,6 +121,7 @@ async fn two_operators_hand_over_and_restart_nobody() {
 async fn in_some_namespaces_only_it_may_do_nothing_elsewhere() {
     let inside = Space::of("inside").await;
     let outside = Space::of("outside").await;
+    let _usual = Reinstall::on_failure().await;
     install(&["--set", &format!("watchNamespaces={{{}}}", inside.name())]).await;
     rolled_out().await;
     let account = format!("--as=system:serviceaccount:{OPERATOR}:parley-operator");
@@ -137,6 +147,7 @@ async fn without_its_operator_a_chat_stays() {
     space.apply(&space.chat("replicas: 1")).await;
     space.settled().await;
     let (instances, images) = (space.instances().await, images().await);
+    let _usual = Reinstall(images.clone());
     program("helm", &["uninstall", "parley-operator", "--namespace", OPERATOR, "--wait"]).await.expect("helm");
     assert!(space.get("chat/demo").await.is_object());
     assert_eq!(space.instances().await, instances);
