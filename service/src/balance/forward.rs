@@ -76,6 +76,9 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Response<Payload> {
     progress.note();
+    if let Some(fault) = headers::fault(&request) {
+        return Trouble::Malformed(fault).answer(&gate.counts);
+    }
     if request.uri().path() == STATUS_PATH {
         return gate.status();
     }

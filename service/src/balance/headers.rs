@@ -3,10 +3,13 @@
 
 use std::net::IpAddr;
 
+use hyper::Request;
 use hyper::header::{
     CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
+use hyper::http::Version;
+use hyper::http::uri::Authority;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -18,6 +21,32 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let asks = words(headers).any(|word| word.eq_ignore_ascii_case("upgrade"));
     headers.get(UPGRADE).filter(|_| asks).cloned()
+}
+
+/// Why a request may not be passed on.
+pub(super) fn fault<B>(request: &Request<B>) -> Option<&'static str> {
+    let has_host = has_one_host(request.headers(), request.version() == Version::HTTP_11);
+    let in_target = request.uri().authority();
+    if !has_host || in_target.is_some_and(|authority| !is_host(authority.as_str())) {
+        return Some("a request has one Host header, with a host and perhaps a port (RFC 9112, section 3.2)");
+    }
+    None
+}
+
+/// Two proxies that go by different ones of two hosts are a way around the first of them.
+fn has_one_host(headers: &HeaderMap, needed: bool) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => !needed,
+        // Empty is right for a target without a host.
+        (Some(host), None) => host.to_str().is_ok_and(|host| host.is_empty() || is_host(host)),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    // An authority may have a user's name too.
+    !text.contains('@') && text.parse::<Authority>().is_ok()
 }
 
 /// Makes a client's headers those of a request to an upstream.
@@ -37,6 +66,8 @@ pub(super) fn to_upstream(headers: &mut HeaderMap, peer: IpAddr, upgrade: Option
     if let Some(host) = headers.get(HOST).cloned() {
         headers.entry(FORWARDED_HOST).or_insert(host);
     }
+    // HTTP/1.0 needs none, what we send is HTTP/1.1.
+    headers.entry(HOST).or_insert(HeaderValue::from_static(""));
     ask(headers, upgrade);
 }
 
@@ -94,7 +125,7 @@ mod tests {
         to_upstream(&mut all, PEER, None);
         let mut left: Vec<&str> = all.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["accept", "x-forwarded-for", "x-forwarded-proto"]);
+        assert_eq!(left, ["accept", "host", "x-forwarded-for", "x-forwarded-proto"]);
     }
 
     #[test]
