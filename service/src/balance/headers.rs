@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use hyper::Request;
 use hyper::header::{
-    CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    ORIGIN, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::Version;
 use hyper::http::uri::Authority;
@@ -30,7 +30,20 @@ pub(super) fn fault<B>(request: &Request<B>) -> Option<&'static str> {
     if !has_host || in_target.is_some_and(|authority| !is_host(authority.as_str())) {
         return Some("a request has one Host header, with a host and perhaps a port (RFC 9112, section 3.2)");
     }
+    if words(request.headers()).any(is_for_upstream) {
+        return Some("Connection names a header that is not for this connection only (RFC 9110, section 7.6.1)");
+    }
     None
+}
+
+/// Whether `Connection` may not declare a header of this name to be for this hop only. What it declares has to go, and what
+/// the instance decides by may not go: so the request is refused. Senders must not name such headers. Envoy refuses
+/// `X-Forwarded-*` there too; Traefik goes on as if it had not been named, which hides the fault from who made it.
+fn is_for_upstream(name: &str) -> bool {
+    const NAMES: [HeaderName; 6] = [AUTHORIZATION, CACHE_CONTROL, COOKIE, FORWARDED, HOST, ORIGIN];
+    const PREFIXES: [&str; 3] = ["content-", "sec-", "x-forwarded-"];
+    let name = name.to_ascii_lowercase();
+    NAMES.iter().any(|other| other.as_str() == name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Two proxies that go by different ones of two hosts are a way around the first of them.

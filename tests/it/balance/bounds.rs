@@ -174,6 +174,32 @@ async fn a_request_has_one_host() {
 }
 
 #[tokio::test]
+async fn connection_takes_nothing_away_that_is_for_the_instance() {
+    let fake = Fake::start(Manner::Counts).await;
+    let balancer = Balancer::start(&[fake.address()], &[]).await;
+    for name in [
+        "Host",
+        "origin",
+        "Authorization",
+        "Cookie",
+        "Content-Length",
+        "Sec-WebSocket-Key",
+        "X-Forwarded-For",
+        "X-Forwarded-User",
+        "Forwarded",
+    ] {
+        let headers = [("Origin", "http://evil.example"), ("Connection", &format!("keep-alive, {name}"))];
+        let answer = http::request(balancer.address(), "GET", "/", &headers, "").await;
+        assert_eq!(answer.status, 400, "{name}");
+        assert_eq!(answer.json()["code"], json!("bad_request"));
+    }
+    assert_eq!(fake.heads(), Vec::<String>::new());
+    let headers = [("X-Mine", "1"), ("Connection", "x-mine")];
+    assert_eq!(http::request(balancer.address(), "GET", "/", &headers, "").await.status, 200);
+    assert!(!fake.heads().remove(0).contains("x-mine"));
+}
+
+#[tokio::test]
 async fn at_its_end_nobody_new_comes_and_who_stays_has_a_bounded_time() {
     let node = Node::start().await;
     let balancer = Balancer::start(&[node.address()], &["--drain-seconds=1"]).await;
