@@ -1,5 +1,5 @@
 //! What changes in a request and in an answer on their way through: headers that are only for the next hop (RFC 9110,
-//! section 7.6.1) go, `X-Forwarded-*` come. Pure; bodies are not its business.
+//! section 7.6.1) go, `X-Forwarded-*` are written anew. Pure; bodies are not its business.
 
 use std::net::IpAddr;
 
@@ -14,6 +14,7 @@ use hyper::http::uri::Authority;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -68,16 +69,19 @@ pub(super) fn to_upstream(headers: &mut HeaderMap, peer: IpAddr, upgrade: Option
     // It has been answered here.
     headers.remove(EXPECT);
     headers.remove(PROXY_AUTHORIZATION);
-    // Nobody before us is believed or doubted: the list grows by the one that we see.
-    let before = headers.get_all(&FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-    let all: Vec<String> = before.map(str::to_owned).chain([peer.to_canonical().to_string()]).collect();
-    if let Ok(value) = HeaderValue::from_str(&all.join(", ")) {
+    // Anybody can write them. A proxy before us is not believed either: we cannot tell it from a client, and an instance
+    // goes by none of them.
+    let said = |name: &&HeaderName| name.as_str().starts_with("x-forwarded-") || [FORWARDED, REAL_IP].contains(name);
+    let said: Vec<HeaderName> = headers.keys().filter(said).cloned().collect();
+    for name in said {
+        headers.remove(name);
+    }
+    if let Ok(value) = HeaderValue::from_str(&peer.to_canonical().to_string()) {
         headers.insert(FORWARDED_FOR, value);
     }
-    // A proxy before us that speaks TLS says so; we do not.
-    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
     if let Some(host) = headers.get(HOST).cloned() {
-        headers.entry(FORWARDED_HOST).or_insert(host);
+        headers.insert(FORWARDED_HOST, host);
     }
     // HTTP/1.0 needs none, what we send is HTTP/1.1.
     headers.entry(HOST).or_insert(HeaderValue::from_static(""));
@@ -151,26 +155,21 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_for_grows_and_what_a_proxy_before_said_stays() {
+    fn who_asks_is_told_as_seen_here_and_not_as_said_before() {
         let mut all = headers(&[
             ("x-forwarded-for", "198.51.100.1"),
             ("x-forwarded-proto", "https"),
-            ("x-forwarded-host", "chat.example.com"),
-            ("host", "inside"),
+            ("x-forwarded-host", "evil.example"),
+            ("x-forwarded-port", "443"),
+            ("forwarded", "for=198.51.100.1"),
+            ("x-real-ip", "198.51.100.1"),
+            ("host", "chat.example.com"),
         ]);
-        to_upstream(&mut all, PEER, None);
-        assert_eq!(all[&FORWARDED_FOR].as_bytes(), b"198.51.100.1, 192.0.2.7");
-        assert_eq!(all[&FORWARDED_PROTO].as_bytes(), b"https");
-        assert_eq!(all[&FORWARDED_HOST].as_bytes(), b"chat.example.com");
-        assert_eq!(all[HOST].as_bytes(), b"inside");
-    }
-
-    #[test]
-    fn without_a_proxy_before_the_host_is_the_one_that_was_asked_for() {
-        let mut all = headers(&[("host", "chat.example.com")]);
         to_upstream(&mut all, PEER, None);
         assert_eq!(all[&FORWARDED_FOR].as_bytes(), b"192.0.2.7");
         assert_eq!(all[&FORWARDED_PROTO].as_bytes(), b"http");
         assert_eq!(all[&FORWARDED_HOST].as_bytes(), b"chat.example.com");
+        assert_eq!(all[HOST].as_bytes(), b"chat.example.com");
+        assert_eq!(all.len(), 4, "{all:?}");
     }
 }
