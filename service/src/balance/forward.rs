@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{HOST, HeaderValue};
+use hyper::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
@@ -115,6 +115,10 @@ impl<'a> Passage<'a> {
         head.version = Version::HTTP_11;
         let kind = if protocol.is_some() { Kind::Upgrade } else { Kind::Plain };
         headers::to_upstream(&mut head.headers, seat.peer(), protocol);
+        if body.size_hint().exact().is_none() {
+            // Said here, because hyper takes a GET without it for one without a body and sends none.
+            head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         Self { gate, seat, progress, kind, head, body, repeatable, client, route }
     }
 

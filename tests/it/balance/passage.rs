@@ -164,6 +164,17 @@ async fn what_clients_say_of_who_they_are_is_not_passed_on() {
 }
 
 #[tokio::test]
+async fn the_body_of_a_get_passes_with_and_without_a_length() {
+    let fake = Fake::start(Manner::Counts).await;
+    let balancer = Balancer::start(&[fake.address()], &[]).await;
+    assert_eq!(http::request(balancer.address(), "GET", "/", &[], "four").await.body, "4");
+    let chunked = b"5\r\nhello\r\n0\r\n\r\n";
+    let head = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let answer = http::exchange(balancer.address(), &[&head[..], chunked].concat()).await;
+    assert_eq!((answer.status, answer.body), (200, chunked.len().to_string()), "{:?}", fake.heads());
+}
+
+#[tokio::test]
 async fn one_connection_may_ask_many_times() {
     let fake = Fake::start(Manner::Counts).await;
     let balancer = Balancer::start(&[fake.address()], &[]).await;
