@@ -179,15 +179,16 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// Over a connection that is there already; `None` if there is none that still stands.
+    /// Over a connection that is there already; `None` if there is none that still stands. Only what can be sent again goes
+    /// there: the upstream may be closing it, and then nobody knows what became of the request.
     async fn ask_over_kept(&mut self, lease: &Lease) -> Option<Attempt> {
         while self.kind == Kind::Plain
+            && self.repeatable
             && let Some(sender) = lease.kept()
         {
             match self.ask(lease, sender).await {
-                Attempt::Unsent => {}
                 // The upstream was about to close it: says nothing about the upstream.
-                Attempt::Broke if self.repeatable => {}
+                Attempt::Unsent | Attempt::Broke => {}
                 attempt => return Some(attempt),
             }
         }

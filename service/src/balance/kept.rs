@@ -1,6 +1,6 @@
-//! Connections to one upstream that wait for their next request. Without them each request would cost a connection, and a
-//! busy balancer its local ports. The newest is used first, and none waits for as long as an upstream would: then it is
-//! seldom found closed, and who finds it so takes another.
+//! Connections to one upstream that wait for their next request, one that can be repeated. Without them each would cost a
+//! connection, and a busy balancer its local ports. The newest is used first, and none waits for as long as an upstream
+//! would: then it is seldom found closed, and who finds it so takes another.
 
 use std::time::Duration;
 
