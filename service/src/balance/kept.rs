@@ -15,7 +15,7 @@ use crate::clock::Moment;
 /// How long one may wait. An instance closes its end after 10 s.
 const IDLE_MAX: Duration = Duration::from_secs(4);
 /// How many may wait; over it the oldest is closed.
-const MOST: usize = 32;
+pub(super) const MOST: usize = 32;
 
 /// Sends requests over one connection, which lasts as long as this does.
 pub(super) type Sender = SendRequest<Payload>;
