@@ -127,12 +127,17 @@ pub async fn is_ok(address: SocketAddr) -> bool {
     upstreams.members().iter().all(|member| member.health == Health::Ok)
 }
 
-/// Lets this process open as many sockets as its settings need, two for each connection, if the system does. The
-/// warning to log if it does not.
+/// The most descriptors that are open at a time. Connections to instances that wait are beside those in use: what cannot be
+/// repeated goes over another one.
+fn descriptors(connections: usize, upstreams: usize) -> u64 {
+    (connections * 2 + upstreams * kept::MOST + SPARE_SEATS) as u64 + OTHER_DESCRIPTORS
+}
+
+/// Lets this process open as many sockets as its settings need if the system does. The warning to log if it does not.
 #[must_use]
 pub fn allow_descriptors(config: &BalanceConfig) -> Option<String> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let wanted = config.max_connections as u64 * 2 + OTHER_DESCRIPTORS;
+    let wanted = descriptors(config.max_connections, config.upstreams.len());
     let limit = getrlimit(Resource::Nofile);
     let allowed = limit.maximum.unwrap_or(u64::MAX).min(wanted);
     if limit.current.unwrap_or(u64::MAX) < allowed {
@@ -141,11 +146,23 @@ pub fn allow_descriptors(config: &BalanceConfig) -> Option<String> {
     }
     let have = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     (have < wanted).then(|| {
-        let holds = have.saturating_sub(OTHER_DESCRIPTORS) / 2;
+        let holds = have.saturating_sub(descriptors(0, config.upstreams.len())) / 2;
         format!(
             "the limit of open files, {have}, is enough for {holds} connections and not for {}: raise it (ulimit -n), \
              or lower --max-connections",
             config.max_connections
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_wait_and_those_that_are_refused_have_descriptors_too() {
+        let more = |connections, upstreams| descriptors(connections, upstreams) - descriptors(0, 1);
+        assert_eq!((more(10, 1), more(0, 3)), (20, 2 * kept::MOST as u64));
+        assert_eq!(descriptors(0, 1), OTHER_DESCRIPTORS + (SPARE_SEATS + kept::MOST) as u64);
+    }
 }

@@ -30,6 +30,8 @@ pub(super) enum Trouble {
     UpstreamBroke,
     /// A request for a tunnel: this is no forward proxy.
     Tunnel,
+    /// A request that may not be passed on, and why.
+    Malformed(&'static str),
 }
 
 impl Trouble {
@@ -55,6 +57,7 @@ impl Trouble {
                 (StatusCode::BAD_GATEWAY, "upstream_broke", "the instance ended the connection before it had answered")
             }
             Self::Tunnel => (StatusCode::METHOD_NOT_ALLOWED, "no_tunnel", "this is a balancer, it opens no tunnels"),
+            Self::Malformed(why) => (StatusCode::BAD_REQUEST, "bad_request", why),
         }
     }
 
@@ -87,7 +90,7 @@ pub(super) struct Counts {
     pub(super) dropped: AtomicU64,
     /// A connection was closed because the headers of its (next) request did not come.
     pub(super) header_timeouts: AtomicU64,
-    /// A connection was closed because what came is no request, or one with too large a head.
+    /// What came is no request, one with too large a head, or one that may not be passed on.
     pub(super) bad_requests: AtomicU64,
     /// A connection was closed on which nothing moved.
     pub(super) stalled: AtomicU64,
@@ -112,6 +115,7 @@ impl Counts {
             Trouble::UpstreamTimeout => &self.upstream_timeout,
             Trouble::UpstreamBroke => &self.upstream_broke,
             Trouble::Tunnel => &self.no_tunnel,
+            Trouble::Malformed(_) => &self.bad_requests,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{HOST, HeaderValue};
+use hyper::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
@@ -76,6 +76,9 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Response<Payload> {
     progress.note();
+    if let Some(fault) = headers::fault(&request) {
+        return Trouble::Malformed(fault).answer(&gate.counts);
+    }
     if request.uri().path() == STATUS_PATH {
         return gate.status();
     }
@@ -112,6 +115,10 @@ impl<'a> Passage<'a> {
         head.version = Version::HTTP_11;
         let kind = if protocol.is_some() { Kind::Upgrade } else { Kind::Plain };
         headers::to_upstream(&mut head.headers, seat.peer(), protocol);
+        if body.size_hint().exact().is_none() {
+            // Said here, because hyper takes a GET without it for one without a body and sends none.
+            head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         Self { gate, seat, progress, kind, head, body, repeatable, client, route }
     }
 
@@ -172,15 +179,16 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// Over a connection that is there already; `None` if there is none that still stands.
+    /// Over a connection that is there already; `None` if there is none that still stands. Only what can be sent again goes
+    /// there: the upstream may be closing it, and then nobody knows what became of the request.
     async fn ask_over_kept(&mut self, lease: &Lease) -> Option<Attempt> {
         while self.kind == Kind::Plain
+            && self.repeatable
             && let Some(sender) = lease.kept()
         {
             match self.ask(lease, sender).await {
-                Attempt::Unsent => {}
                 // The upstream was about to close it: says nothing about the upstream.
-                Attempt::Broke if self.repeatable => {}
+                Attempt::Unsent | Attempt::Broke => {}
                 attempt => return Some(attempt),
             }
         }

@@ -1,16 +1,20 @@
 //! What changes in a request and in an answer on their way through: headers that are only for the next hop (RFC 9110,
-//! section 7.6.1) go, `X-Forwarded-*` come. Pure; bodies are not its business.
+//! section 7.6.1) go, `X-Forwarded-*` are written anew. Pure; bodies are not its business.
 
 use std::net::IpAddr;
 
+use hyper::Request;
 use hyper::header::{
-    CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    ORIGIN, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
+use hyper::http::Version;
+use hyper::http::uri::Authority;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -20,23 +24,67 @@ pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     headers.get(UPGRADE).filter(|_| asks).cloned()
 }
 
+/// Why a request may not be passed on.
+pub(super) fn fault<B>(request: &Request<B>) -> Option<&'static str> {
+    let has_host = has_one_host(request.headers(), request.version() == Version::HTTP_11);
+    let in_target = request.uri().authority();
+    if !has_host || in_target.is_some_and(|authority| !is_host(authority.as_str())) {
+        return Some("a request has one Host header, with a host and perhaps a port (RFC 9112, section 3.2)");
+    }
+    if words(request.headers()).any(is_for_upstream) {
+        return Some("Connection names a header that is not for this connection only (RFC 9110, section 7.6.1)");
+    }
+    None
+}
+
+/// Whether `Connection` may not declare a header of this name to be for this hop only. What it declares has to go, and what
+/// the instance decides by may not go: so the request is refused. Senders must not name such headers. Envoy refuses
+/// `X-Forwarded-*` there too; Traefik goes on as if it had not been named, which hides the fault from who made it.
+fn is_for_upstream(name: &str) -> bool {
+    const NAMES: [HeaderName; 6] = [AUTHORIZATION, CACHE_CONTROL, COOKIE, FORWARDED, HOST, ORIGIN];
+    const PREFIXES: [&str; 3] = ["content-", "sec-", "x-forwarded-"];
+    let name = name.to_ascii_lowercase();
+    NAMES.iter().any(|other| other.as_str() == name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Two proxies that go by different ones of two hosts are a way around the first of them.
+fn has_one_host(headers: &HeaderMap, needed: bool) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => !needed,
+        // Empty is right for a target without a host.
+        (Some(host), None) => host.to_str().is_ok_and(|host| host.is_empty() || is_host(host)),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    // An authority may have a user's name too.
+    !text.contains('@') && text.parse::<Authority>().is_ok()
+}
+
 /// Makes a client's headers those of a request to an upstream.
 pub(super) fn to_upstream(headers: &mut HeaderMap, peer: IpAddr, upgrade: Option<HeaderValue>) {
     strip(headers);
     // It has been answered here.
     headers.remove(EXPECT);
     headers.remove(PROXY_AUTHORIZATION);
-    // Nobody before us is believed or doubted: the list grows by the one that we see.
-    let before = headers.get_all(&FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-    let all: Vec<String> = before.map(str::to_owned).chain([peer.to_canonical().to_string()]).collect();
-    if let Ok(value) = HeaderValue::from_str(&all.join(", ")) {
+    // Anybody can write them. A proxy before us is not believed either: we cannot tell it from a client, and an instance
+    // goes by none of them.
+    let said = |name: &&HeaderName| name.as_str().starts_with("x-forwarded-") || [FORWARDED, REAL_IP].contains(name);
+    let said: Vec<HeaderName> = headers.keys().filter(said).cloned().collect();
+    for name in said {
+        headers.remove(name);
+    }
+    if let Ok(value) = HeaderValue::from_str(&peer.to_canonical().to_string()) {
         headers.insert(FORWARDED_FOR, value);
     }
-    // A proxy before us that speaks TLS says so; we do not.
-    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
     if let Some(host) = headers.get(HOST).cloned() {
-        headers.entry(FORWARDED_HOST).or_insert(host);
+        headers.insert(FORWARDED_HOST, host);
     }
+    // HTTP/1.0 needs none, what we send is HTTP/1.1.
+    headers.entry(HOST).or_insert(HeaderValue::from_static(""));
     ask(headers, upgrade);
 }
 
@@ -94,7 +142,7 @@ mod tests {
         to_upstream(&mut all, PEER, None);
         let mut left: Vec<&str> = all.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["accept", "x-forwarded-for", "x-forwarded-proto"]);
+        assert_eq!(left, ["accept", "host", "x-forwarded-for", "x-forwarded-proto"]);
     }
 
     #[test]
@@ -107,26 +155,21 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_for_grows_and_what_a_proxy_before_said_stays() {
+    fn who_asks_is_told_as_seen_here_and_not_as_said_before() {
         let mut all = headers(&[
             ("x-forwarded-for", "198.51.100.1"),
             ("x-forwarded-proto", "https"),
-            ("x-forwarded-host", "chat.example.com"),
-            ("host", "inside"),
+            ("x-forwarded-host", "evil.example"),
+            ("x-forwarded-port", "443"),
+            ("forwarded", "for=198.51.100.1"),
+            ("x-real-ip", "198.51.100.1"),
+            ("host", "chat.example.com"),
         ]);
-        to_upstream(&mut all, PEER, None);
-        assert_eq!(all[&FORWARDED_FOR].as_bytes(), b"198.51.100.1, 192.0.2.7");
-        assert_eq!(all[&FORWARDED_PROTO].as_bytes(), b"https");
-        assert_eq!(all[&FORWARDED_HOST].as_bytes(), b"chat.example.com");
-        assert_eq!(all[HOST].as_bytes(), b"inside");
-    }
-
-    #[test]
-    fn without_a_proxy_before_the_host_is_the_one_that_was_asked_for() {
-        let mut all = headers(&[("host", "chat.example.com")]);
         to_upstream(&mut all, PEER, None);
         assert_eq!(all[&FORWARDED_FOR].as_bytes(), b"192.0.2.7");
         assert_eq!(all[&FORWARDED_PROTO].as_bytes(), b"http");
         assert_eq!(all[&FORWARDED_HOST].as_bytes(), b"chat.example.com");
+        assert_eq!(all[HOST].as_bytes(), b"chat.example.com");
+        assert_eq!(all.len(), 4, "{all:?}");
     }
 }

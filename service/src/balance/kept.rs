@@ -1,6 +1,6 @@
-//! Connections to one upstream that wait for their next request. Without them each request would cost a connection, and a
-//! busy balancer its local ports. The newest is used first, and none waits for as long as an upstream would: then it is
-//! seldom found closed, and who finds it so takes another.
+//! Connections to one upstream that wait for their next request, one that can be repeated. Without them each would cost a
+//! connection, and a busy balancer its local ports. The newest is used first, and none waits for as long as an upstream
+//! would: then it is seldom found closed, and who finds it so takes another.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::clock::Moment;
 /// How long one may wait. An instance closes its end after 10 s.
 const IDLE_MAX: Duration = Duration::from_secs(4);
 /// How many may wait; over it the oldest is closed.
-const MOST: usize = 32;
+pub(super) const MOST: usize = 32;
 
 /// Sends requests over one connection, which lasts as long as this does.
 pub(super) type Sender = SendRequest<Payload>;

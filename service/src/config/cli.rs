@@ -63,7 +63,8 @@ static OTHERS: [(&str, Grammar); 2] = [
             name: "parley balance",
             verb: Verb::Balance,
             about: "A load balancer for instances of Parley: HTTP and WebSocket, aware of health and drain. Serves until \
-                    SIGTERM; its state is at /balancer/status.",
+                    SIGTERM; its state is at /balancer/status. X-Forwarded-* headers of clients are not \
+                    believed but replaced.",
             after: "Every setting is a flag and an environment variable; a flag beats the environment.",
             table: table::balance::TABLE,
             commands: &[],

@@ -140,6 +140,66 @@ async fn two_lengths_are_no_request() {
 }
 
 #[tokio::test]
+async fn a_request_has_one_host() {
+    let fake = Fake::start(Manner::Counts).await;
+    let balancer = Balancer::start(&[fake.address()], &[]).await;
+    let asked = async |line: &str, hosts: &str| {
+        let request = format!("{line}\r\n{hosts}Connection: close\r\n\r\n");
+        http::exchange(balancer.address(), request.as_bytes()).await
+    };
+    let refused = [
+        ("GET / HTTP/1.1", ""),
+        ("GET / HTTP/1.1", "Host: one\r\nHost: two\r\n"),
+        ("GET / HTTP/1.1", "Host: one\r\nHost: one\r\n"),
+        ("GET / HTTP/1.1", "Host: o n e\r\n"),
+        ("GET / HTTP/1.1", "Host: me@one\r\n"),
+        ("GET / HTTP/1.0", "Host: one\r\nHost: two\r\n"),
+        ("GET http://me@one/ HTTP/1.1", "Host: one\r\n"),
+        ("GET /balancer/status HTTP/1.1", ""),
+    ];
+    for (line, hosts) in refused {
+        let answer = asked(line, hosts).await;
+        assert_eq!(answer.status, 400, "{line} {hosts}");
+        assert_eq!(answer.json()["code"], json!("bad_request"));
+    }
+    assert_eq!(fake.heads(), Vec::<String>::new());
+    assert_eq!(balancer.status().await["counts"]["bad_requests"], json!(refused.len()));
+
+    assert_eq!(asked("GET / HTTP/1.0", "").await.status, 200);
+    assert_eq!(asked("GET / HTTP/1.1", "Host: [::1]:80\r\n").await.status, 200);
+    let hosts = ["\r\nhost: \r\n", "\r\nhost: [::1]:80\r\n"];
+    for (head, host) in fake.heads().iter().zip(hosts) {
+        assert!(head.contains(host), "no host as {host:?} in\n{head}");
+    }
+}
+
+#[tokio::test]
+async fn connection_takes_nothing_away_that_is_for_the_instance() {
+    let fake = Fake::start(Manner::Counts).await;
+    let balancer = Balancer::start(&[fake.address()], &[]).await;
+    for name in [
+        "Host",
+        "origin",
+        "Authorization",
+        "Cookie",
+        "Content-Length",
+        "Sec-WebSocket-Key",
+        "X-Forwarded-For",
+        "X-Forwarded-User",
+        "Forwarded",
+    ] {
+        let headers = [("Origin", "http://evil.example"), ("Connection", &format!("keep-alive, {name}"))];
+        let answer = http::request(balancer.address(), "GET", "/", &headers, "").await;
+        assert_eq!(answer.status, 400, "{name}");
+        assert_eq!(answer.json()["code"], json!("bad_request"));
+    }
+    assert_eq!(fake.heads(), Vec::<String>::new());
+    let headers = [("X-Mine", "1"), ("Connection", "x-mine")];
+    assert_eq!(http::request(balancer.address(), "GET", "/", &headers, "").await.status, 200);
+    assert!(!fake.heads().remove(0).contains("x-mine"));
+}
+
+#[tokio::test]
 async fn at_its_end_nobody_new_comes_and_who_stays_has_a_bounded_time() {
     let node = Node::start().await;
     let balancer = Balancer::start(&[node.address()], &["--drain-seconds=1"]).await;

@@ -26,9 +26,8 @@ async fn requests_of_several_clients_share_a_connection() {
     let fake = Fake::start(Manner::Answers(u64::MAX)).await;
     let balancer = Balancer::start(&[fake.address()], &[]).await;
     for _ in 0..4 {
-        for answer in [balancer.get("/").await, post(&balancer).await] {
-            assert_eq!((answer.status, answer.body.as_str()), (200, "0"));
-        }
+        let answer = balancer.get("/").await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, "0"));
         idle(&balancer).await;
     }
 }
@@ -46,13 +45,15 @@ async fn a_request_that_changes_nothing_is_sent_again_if_its_connection_ends_und
 }
 
 #[tokio::test]
-async fn one_that_changes_something_is_not() {
+async fn one_that_changes_something_meets_no_connection_that_may_be_ending() {
     let fake = Fake::start(Manner::Answers(1)).await;
     let balancer = Balancer::start(&[fake.address()], &[]).await;
-    assert_eq!(post(&balancer).await.status, 200);
-    idle(&balancer).await;
-    assert_eq!(post(&balancer).await.json()["code"], json!("upstream_broke"));
-    assert_eq!(fake.heads().len(), 2);
+    for n in 0..4 {
+        let answer = post(&balancer).await;
+        assert_eq!((answer.status, answer.body), (200, n.to_string()));
+        idle(&balancer).await;
+    }
+    assert_eq!(fake.heads().len(), 4);
 }
 
 #[tokio::test]
