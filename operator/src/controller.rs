@@ -28,7 +28,7 @@ use kube::runtime::controller::Action;
 use crate::clock;
 use crate::crd::ChatCluster;
 use crate::names::Names;
-use apply::ApplyError;
+use apply::{ApplyError, Failure};
 use context::Context;
 use dereference::DereferenceError;
 use ledger::Key;
@@ -121,6 +121,8 @@ async fn five_steps(cluster: &ChatCluster, context: &Context, now: Timestamp) ->
             tell(cluster, Outcome::Applied(&validated, &applied), &observed, context, now).await?;
             Ok(Action::requeue(next_look(&observed)))
         }
+        // Nobody is left to be told.
+        Err(Failure { error: ApplyError::NamespaceTerminating { .. }, .. }) => Ok(Action::await_change()),
         Err(failure) => {
             let is_passing = failure.error.is_passing();
             fail(cluster, Outcome::Failed(&validated, &failure), is_passing, context, now).await;

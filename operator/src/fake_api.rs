@@ -356,7 +356,10 @@ fn refusal(status: StatusCode, message: &str) -> Value {
         StatusCode::FORBIDDEN => "Forbidden",
         _ => "Unknown",
     };
-    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason, "code": status.as_u16() })
+    let causes =
+        if message.contains("is being terminated") { json!([{ "reason": "NamespaceTerminating" }]) } else { json!([]) };
+    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason,
+        "code": status.as_u16(), "details": { "causes": causes } })
 }
 
 /// A merge as of RFC 7396.

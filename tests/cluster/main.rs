@@ -5,6 +5,7 @@ mod children;
 mod install;
 mod lifecycle;
 mod operator;
+mod policies;
 mod redis;
 mod refuse;
 mod rollout;

@@ -15,8 +15,8 @@ async fn isolated_instances_are_told_and_allowed() {
 #[tokio::test]
 async fn an_external_server_is_used_waited_for_and_changed() {
     let space = Space::of("external").await;
-    // The managed Valkey of another ChatCluster is as external as any.
-    let other = "{ apiVersion: parley.dev/v1alpha1, kind: ChatCluster, metadata: { name: other }, spec: { auth: { open: {} }, replicas: 0, redis: { managed: {} } } }";
+    // The managed Valkey of another ChatCluster is as external as any, once it lets others in.
+    let other = "{ apiVersion: parley.dev/v1alpha1, kind: ChatCluster, metadata: { name: other }, spec: { auth: { open: {} }, replicas: 0, redis: { managed: {} }, networkPolicy: { enabled: false } } }";
     space.apply(other).await;
     space.apply(&space.chat("replicas: 1, redis: { external: { secretRef: { name: server }, prefix: parley } }")).await;
     let message = space.reason("Ready", "SecretMissing").await;

@@ -11,7 +11,7 @@ use super::children::Children;
 use super::context::Context;
 use super::validate::{Note, ValidatedCluster};
 
-pub use error::{ApplyError, ChildRef, Failure, Revert};
+pub use error::{ApplyError, ChildRef, Failure, Revert, is_terminating};
 use writer::Writer;
 
 /// Proof that everything was applied; the status is made from it.

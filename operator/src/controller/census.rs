@@ -1,7 +1,7 @@
 //! Asks each instance for its metrics, at most every 30 seconds per ChatCluster: how many sessions are open, and what
 //! trouble it has with Redis. Instances that do not answer are left out. It never asks the API server.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -78,6 +78,11 @@ impl Census {
         count
     }
 
+    /// Forgets ChatClusters that are gone.
+    pub fn keep_only(&self, uids: &HashSet<String>) {
+        self.last.lock().retain(|uid, _| uids.contains(uid));
+    }
+
     async fn ask(&self, address: IpAddr) -> Option<String> {
         let host = match address {
             IpAddr::V4(address) => address.to_string(),
@@ -127,6 +132,18 @@ mod tests {
         let metrics = "# TYPE parley_sessions gauge\nparley_sessions_x 9\nparley_sessions 12\nparley_rooms 3\n";
         assert_eq!(sessions(metrics), Some(12));
         assert_eq!(sessions("parley_rooms 3\n"), None);
+    }
+
+    #[tokio::test]
+    async fn those_that_are_gone_are_forgotten() {
+        let census = Census::default();
+        // Nobody listens there: a count of nothing is remembered as well.
+        let nobody = [IpAddr::from([127, 0, 0, 1])];
+        for uid in ["here", "gone"] {
+            census.count(uid, &nobody, Timestamp::UNIX_EPOCH).await;
+        }
+        census.keep_only(&HashSet::from(["here".to_owned()]));
+        assert_eq!(census.last.lock().keys().collect::<Vec<_>>(), ["here"]);
     }
 
     #[test]

@@ -112,6 +112,15 @@ async fn a_quota_is_named() {
 }
 
 #[tokio::test]
+async fn in_a_namespace_that_goes_nothing_is_made_and_nothing_is_told() {
+    let api = Api::default();
+    let message = "unable to create new content in namespace chat because it is being terminated";
+    api.trouble(Method::PATCH, "/services/", StatusCode::FORBIDDEN, message);
+    assert_eq!(steps("auth: { open: {} }", &context(&api)).await.unwrap(), Action::await_change());
+    assert_eq!((api.asked("PATCH demo of deployments"), api.asked("PATCH status of demo")), (0, 0));
+}
+
+#[tokio::test]
 async fn a_busy_or_absent_api_server_is_asked_again_less_and_less_often() {
     let api = Api::default();
     api.trouble(Method::PATCH, "/configmaps/", StatusCode::INTERNAL_SERVER_ERROR, "etcd is gone");

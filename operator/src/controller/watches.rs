@@ -130,6 +130,7 @@ fn forget_the_dead(clusters: &Store<Guarded>, context: &Context) {
     let alive: HashSet<String> = clusters.iter().filter_map(|cluster| cluster.uid()).collect();
     context.ledger.keep_only(&alive);
     context.told.keep_only(&alive);
+    context.census.keep_only(&alive);
     context.failures.lock().retain(|uid, _| alive.contains(uid));
     let readable = || clusters.iter().filter_map(|cluster| cluster.0.as_ref().ok());
     let secrets = |cluster: &ChatCluster| {

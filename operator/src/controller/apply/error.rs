@@ -86,6 +86,12 @@ pub enum ApplyError {
         /// What the API server said.
         conflict: String,
     },
+    /// Everything goes; nothing new may come.
+    #[error("{child} is not written any more: its namespace is being deleted")]
+    NamespaceTerminating {
+        /// What was to be written.
+        child: ChildRef,
+    },
     /// The API server does not want it so.
     #[error("the API server refuses {child}: {message}")]
     Refused {
@@ -111,6 +117,7 @@ impl ApplyError {
         match self {
             Self::NameTaken { .. } => "NameTaken",
             Self::Contested { .. } => "FieldConflict",
+            Self::NamespaceTerminating { .. } => "NamespaceTerminating",
             Self::Refused { message, .. } if message.contains("exceeded quota") => "QuotaExceeded",
             Self::Refused { .. } => "ChildRefused",
             Self::Api { .. } => "ApiUnavailable",
@@ -136,6 +143,7 @@ impl ApplyError {
         match self {
             Self::NameTaken { child }
             | Self::Contested { child, .. }
+            | Self::NamespaceTerminating { child }
             | Self::Refused { child, .. }
             | Self::Api { child, .. } => child,
         }
@@ -143,6 +151,7 @@ impl ApplyError {
 
     pub(super) fn of(child: ChildRef, error: kube::Error) -> Self {
         match &error {
+            _ if is_terminating(&error) => Self::NamespaceTerminating { child },
             // Forbidden is also the answer of a quota.
             kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => {
                 Self::Refused { child, message: status.message.clone() }
@@ -150,4 +159,10 @@ impl ApplyError {
             _ => Self::Api { child, cause: Box::new(error) },
         }
     }
+}
+
+/// Whether a write was refused because its namespace is being deleted. The API server gives this as a cause of 403.
+pub fn is_terminating(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == "NamespaceTerminating")
 }

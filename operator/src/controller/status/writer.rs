@@ -5,7 +5,7 @@ use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource as _, ResourceExt as _};
 use serde_json::json;
 
-use super::super::apply::ChildRef;
+use super::super::apply::{ChildRef, is_terminating};
 use super::super::context::Context;
 use super::Outcome;
 use crate::crd::{ChatCluster, ChatClusterStatus, Condition, ConditionStatus};
@@ -112,7 +112,8 @@ async fn publish(
         action: "Reconcile".to_owned(),
         secondary: child.map(ChildRef::object),
     };
-    if let Err(error) = context.recorder.publish(&event, &cluster.object_ref(&())).await {
+    let published = context.recorder.publish(&event, &cluster.object_ref(&())).await;
+    if let Err(error) = published.or_else(|error| if is_terminating(&error) { Ok(()) } else { Err(error) }) {
         tracing::warn!(error = %error, "an event could not be published");
     }
 }
