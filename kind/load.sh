@@ -35,7 +35,8 @@ image() {
         cp /etc/ssl/certs/ca-certificates.crt "$context/etc/ssl/certs/" 2>/dev/null || : >"$context/etc/ssl/certs/ca-certificates.crt"
         sed -n '/^FROM scratch/,$p' "$2/Dockerfile" | sed 's/ --from=build / /' >"$dockerfile"
     fi
-    built=$(docker build --quiet --file "$dockerfile" "$context")
+    # For one platform and nothing besides, or `kind load` may look for what is not there.
+    built=$(BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --quiet --file "$dockerfile" "$context")
     built=${built#sha256:}
     docker tag "$built" "$1:dev-${built:0:12}"
     echo "$1:dev-${built:0:12}"

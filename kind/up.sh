@@ -19,15 +19,16 @@ elif ! command kubectl config get-contexts "kind-$cluster" >/dev/null 2>&1; then
     # It was made with another kubeconfig.
     kind export kubeconfig --name "$cluster"
 fi
-say "loading images"
-for image in "$traefik" "$metrics_server" "$valkey"; do
-    docker image inspect "$image" >/dev/null 2>&1 || docker pull --quiet "$image"
-done
-kind load docker-image --quiet --name "$cluster" "$traefik" "$metrics_server" "$valkey"
+# Elsewhere than with the kit, nodes pull them by themselves: docker that keeps images as containerd does cannot hand over
+# those of several platforms (https://github.com/kubernetes-sigs/kind/issues/3795).
+if [[ ${KIND_NODE_IMAGE:-} ]]; then
+    say "loading images"
+    kind load docker-image --quiet --name "$cluster" "$traefik" "$metrics_server" "$valkey"
+fi
 
 say "installing Traefik and metrics-server"
 kubectl apply --filename kind/traefik.yaml --filename kind/metrics-server.yaml
-kubectl rollout status --namespace traefik deployment/traefik --timeout 120s
+kubectl rollout status --namespace traefik deployment/traefik --timeout 300s
 
 kind/load.sh
 
@@ -35,7 +36,7 @@ kind/load.sh
 if [[ ${1:-} != --without-sample ]]; then
     say "asking for a chat"
     kubectl apply --filename manifests/samples/minimal.yaml
-    kubectl wait --for condition=Ready chat/demo --timeout 180s
+    kubectl wait --for condition=Ready chat/demo --timeout 300s
     kubectl get chat
     say "open http://chat.localhost:8480/ in two browsers; kubectl --context kind-$cluster shows what runs"
 fi

@@ -70,6 +70,12 @@ pub struct ChatClusterSpec {
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
 
+    /// Secrets in the same namespace with which images are pulled from a registry that asks who you are; of the managed
+    /// Valkey too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub image_pull_secrets: Vec<PullSecret>,
+
     /// Number of instances. Leave it out when `autoscaling` is set. 0 stops the chat and keeps the rest.
     // Filled in, because the scale subresource has no answer without it.
     #[serde(default = "two")]
@@ -145,6 +151,14 @@ pub struct SecretRef {
     pub key: Option<String>,
 }
 
+/// A Secret of the type `kubernetes.io/dockerconfigjson`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct PullSecret {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
 /// The server API at `/api/v1`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -178,7 +192,7 @@ pub struct Autoscaling {
 /// The drain of an instance.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// Time over which an instance that is asked to stop hands over its sessions. Its pod may live 25 seconds longer.
+    /// Time over which an instance that is asked to stop hands over its sessions. Its pod may live 28 seconds longer.
     #[serde(default = "sixty")]
     #[schemars(range(min = 0, max = 3600))]
     pub seconds: i32,

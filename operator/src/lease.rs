@@ -16,8 +16,6 @@ use crate::health::Health;
 use crate::names::FIELD_MANAGER;
 use crate::term::Term;
 
-/// Name of the Lease.
-const NAME: &str = "parley-operator";
 /// How long it stays the same before another replica takes it.
 const DURATION: Duration = Duration::from_secs(15);
 /// How long a replica acts after it began to renew it. The rest is for writes that are on their way.
@@ -28,6 +26,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// See the module.
 pub struct Lease {
     api: Api<Object>,
+    name: String,
     identity: String,
     term: Term,
     health: Health,
@@ -47,11 +46,11 @@ pub enum Lost {
 }
 
 impl Lease {
-    /// The Lease of `namespace`, as `identity` sees it. The term follows it.
+    /// The Lease `name` of `namespace`, as `identity` sees it. The term follows it.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, identity: &str, term: Term, health: Health) -> Self {
+    pub fn new(client: Client, namespace: &str, name: &str, identity: &str, term: Term, health: Health) -> Self {
         let api = Api::namespaced(client, namespace);
-        Self { api, identity: identity.to_owned(), term, health, seen: None }
+        Self { api, name: name.to_owned(), identity: identity.to_owned(), term, health, seen: None }
     }
 
     /// Until this replica holds the Lease.
@@ -104,9 +103,9 @@ impl Lease {
 
     /// Takes the Lease if it is free, renews it if it is held.
     async fn claim(&mut self) -> Result<bool, kube::Error> {
-        let Some(Object { metadata, spec }) = self.api.get_opt(NAME).await? else {
+        let Some(Object { metadata, spec }) = self.api.get_opt(&self.name).await? else {
             // Free, and taken at the next look, by whoever looks first.
-            let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
+            let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
             self.api.create(&PostParams::default(), &Object { metadata, spec: None }).await?;
             return Ok(false);
         };
@@ -134,19 +133,19 @@ impl Lease {
             claimed["spec"]["acquireTime"] = json!(now);
             claimed["spec"]["leaseTransitions"] = json!(spec.lease_transitions.unwrap_or(0).saturating_add(1));
         }
-        self.api.patch(NAME, &parameters(), &Patch::Merge(claimed)).await?;
+        self.api.patch(&self.name, &parameters(), &Patch::Merge(claimed)).await?;
         self.term.prolong(began + ACTS);
         Ok(true)
     }
 
     async fn free(&self) -> Result<(), kube::Error> {
-        let Some(Object { metadata, spec }) = self.api.get_opt(NAME).await? else { return Ok(()) };
+        let Some(Object { metadata, spec }) = self.api.get_opt(&self.name).await? else { return Ok(()) };
         if spec.and_then(|spec| spec.holder_identity).as_ref() == Some(&self.identity) {
             let freed = json!({
                 "metadata": { "resourceVersion": metadata.resource_version },
                 "spec": { "holderIdentity": null, "acquireTime": null, "renewTime": null },
             });
-            self.api.patch(NAME, &parameters(), &Patch::Merge(freed)).await?;
+            self.api.patch(&self.name, &parameters(), &Patch::Merge(freed)).await?;
         }
         Ok(())
     }

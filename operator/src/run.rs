@@ -1,6 +1,8 @@
 //! Puts everything together: probes, leadership, one controller per scope. It decides nothing about ChatClusters.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,10 +37,19 @@ const LAST_RECONCILES: Duration = Duration::from_secs(20);
 /// The admin address is taken, the connection is not usable, or leadership was lost: another replica may act by now, and
 /// the process must end rather than act beside it.
 pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
-    let listener =
-        TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let listener = listen(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let config = Config::infer().await.context("no kubeconfig, and not inside a cluster")?;
     look_after(settings, config, listener, stop).await
+}
+
+/// `[::]` is every address of both families; on a kernel that has only one of them, it is `0.0.0.0`.
+async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) if error.kind() != ErrorKind::AddrInUse && address.ip() == Ipv6Addr::UNSPECIFIED => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    }
 }
 
 async fn look_after(
@@ -54,7 +65,7 @@ async fn look_after(
 
     let client = client::connect(config.clone(), metrics.clone(), term.clone())?;
     let lease = client::connect_for_lease(config, metrics.clone())?;
-    let mut lease = Lease::new(lease, &settings.namespace, &settings.identity, term, health.clone());
+    let mut lease = Lease::new(lease, &settings.namespace, &settings.lease, &settings.identity, term, health.clone());
     tracing::info!(identity = %settings.identity, "standing by for the Lease");
     let leads = tokio::select! {
         biased;

@@ -24,6 +24,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The operator's own namespace, for its Lease and for network policies.
     pub namespace: String,
+    /// The Lease of all replicas.
+    pub lease: String,
     /// Its own name among several replicas.
     pub identity: String,
     /// What is logged.
@@ -34,15 +36,17 @@ const IMAGE: &str = "image";
 const NAMESPACES: &str = "namespaces";
 const LISTEN: &str = "listen";
 const NAMESPACE: &str = "namespace";
+const LEASE: &str = "lease";
 const IDENTITY: &str = "identity";
 const LOG: &str = "log";
 
 /// Flag, default and help.
-const TABLE: [(&str, &str, &str); 6] = [
+const TABLE: [(&str, &str, &str); 7] = [
     (IMAGE, "parley:dev", "Image of ChatClusters that name none"),
     (NAMESPACES, "", "Namespaces to look after, separated by commas; empty for all"),
     (LISTEN, "127.0.0.1:8090", "Address of /livez, /readyz and /metrics"),
     (NAMESPACE, "default", "Namespace of the operator itself, for its Lease"),
+    (LEASE, "parley-operator", "Name of the Lease, the same for all replicas and of no other installation"),
     (IDENTITY, "parley-operator", "Name of this replica, different for each"),
     (LOG, "info", "What is logged: error, warn, info, debug or trace, also per module"),
 ];
@@ -71,7 +75,7 @@ fn parse(
     };
     let listen = value(LISTEN);
     let Ok(listen) = listen.parse() else {
-        let message = format!("--listen must be an address and a port, as 0.0.0.0:8090, not {listen:?}\n");
+        let message = format!("--listen must be an address and a port, as [::]:8090, not {listen:?}\n");
         return Err(command().error(clap::error::ErrorKind::ValueValidation, message));
     };
     let namespaces = value(NAMESPACES);
@@ -81,6 +85,7 @@ fn parse(
         namespaces: namespaces.collect(),
         listen,
         namespace: value(NAMESPACE),
+        lease: value(LEASE),
         identity: value(IDENTITY),
         log: value(LOG),
     })))

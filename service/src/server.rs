@@ -435,7 +435,20 @@ async fn announce(services: Arc<Services>, stop: CancellationToken) {
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
+    let bound = match TcpListener::bind(address).await {
+        Err(error) if error.kind() != std::io::ErrorKind::AddrInUse => match without_ipv6(address) {
+            Some(address) => TcpListener::bind(address).await,
+            None => Err(error),
+        },
+        bound => bound,
+    };
+    bound.map_err(|source| StartError::Bind { address, source })
+}
+
+/// `[::]` is every address of both families; on a kernel that has only one of them, it is `0.0.0.0`.
+fn without_ipv6(address: SocketAddr) -> Option<SocketAddr> {
+    let anywhere = std::net::Ipv4Addr::UNSPECIFIED;
+    (address.is_ipv6() && address.ip().is_unspecified()).then(|| SocketAddr::from((anywhere, address.port())))
 }
 
 fn rules(config: &Config, server_id: &ServerId) -> SessionRules {

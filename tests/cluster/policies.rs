@@ -67,6 +67,7 @@ async fn each_port_is_for_those_who_need_it() {
     space.kubectl(&["wait", "--for=condition=Ready", "pod/closed", "pod/stranger", "--timeout=120s"]).await;
     let by_the_network = is_kept_out(&space, "stranger", "closed:6379").await;
     println!("policies are enforced by {}", if by_the_network { "the network" } else { "a program of the tests" });
+    assert!(reaches(&space, "closed", "stranger:6379").await, "what no policy is about is open");
     let _enforced = (!by_the_network).then(|| Enforced::of(&space));
 
     // Ready: instances reach their Valkey. Connected: the ingress controller reaches them. Counted: so does the operator.
@@ -92,4 +93,6 @@ async fn each_port_is_for_those_who_need_it() {
     }
     assert!(reaches(&space, "stranger", &format!("{chat}:8080")).await, "the public port is open to all");
     assert!(reaches(&space, "closed", "stranger:6379").await, "what no policy is about is open");
+    // It can connect, if only to itself: then it was kept out, and not without the means.
+    assert!(reaches(&space, "demo-valkey-0", "127.0.0.1:6379").await);
 }

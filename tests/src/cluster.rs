@@ -125,9 +125,12 @@ impl Space {
         let looking = async {
             loop {
                 let seen = self.try_kubectl(&["get", what, "-o", "json", "--ignore-not-found"], None).await;
-                last = seen.ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-                if holds(&last) {
-                    return;
+                // What could not be asked says nothing; least of all that something is gone.
+                if let Ok(text) = seen {
+                    last = serde_json::from_str(&text).unwrap_or_default();
+                    if holds(&last) {
+                        return;
+                    }
                 }
                 tokio::time::sleep(PAUSE).await;
             }

@@ -4,7 +4,7 @@
 
 {{- define "parley-operator.selector" -}}
 app.kubernetes.io/name: parley-operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "parley-operator.labels" -}}

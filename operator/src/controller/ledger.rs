@@ -64,6 +64,12 @@ impl Ledger {
         })
     }
 
+    /// Whether exactly this was applied before, whatever became of it.
+    #[must_use]
+    pub fn was_applied(&self, key: &Key, desired: u64) -> bool {
+        self.0.lock().get(key).is_some_and(|entry| entry.desired == desired && entry.fingerprint.is_some())
+    }
+
     /// Notes what was applied and what the API server made of it.
     pub fn note(&self, key: Key, desired: u64, fingerprint: Option<String>, generation: Option<i64>) {
         let mut ledger = self.0.lock();

@@ -102,6 +102,29 @@ async fn a_fight_is_given_up_and_told() {
 }
 
 #[tokio::test]
+async fn a_fight_without_a_conflict_is_given_up_as_well() {
+    let api = Api::default();
+    let mut context = Arc::into_inner(context(&api)).expect("nobody else has it");
+    steps("auth: { open: {} }", &context).await.unwrap();
+    // Another operator writes other values under the same name: the API server sees one manager and no conflict.
+    let other = |round: u32| {
+        let entry = json!({ "manager": "parley-operator", "operation": "Apply", "fieldsV1": { "f:spec": { "f:x": {} } },
+            "time": format!("2026-01-01T00:00:{round:02}Z") });
+        let owner = json!({ "apiVersion": "", "kind": "", "name": "", "uid": "uid-1", "controller": true });
+        json!({ "metadata": { "name": "demo", "namespace": "chat", "uid": "d", "resourceVersion": round.to_string(),
+            "ownerReferences": [owner], "managedFields": [entry] } })
+    };
+    for round in 0..5 {
+        context.children.deployments = children::Stores::with(vec![serde_json::from_value(other(round)).unwrap()]);
+        steps("auth: { open: {} }", &context).await.unwrap();
+    }
+    context.children.deployments = children::Stores::with(vec![serde_json::from_value(other(6)).unwrap()]);
+    let error = steps("auth: { open: {} }", &context).await.unwrap_err();
+    assert_eq!((error.reason(), pause(&error, 1)), ("FieldConflict", SLOWLY));
+    assert!(error.to_string().contains("another parley-operator"), "{error}");
+}
+
+#[tokio::test]
 async fn a_quota_is_named() {
     let api = Api::default();
     let message = "services \"demo\" is forbidden: exceeded quota: small";

@@ -31,6 +31,8 @@ pub struct ValidatedCluster {
     pub uid: String,
     /// Image of the service.
     pub image: String,
+    /// Names of the Secrets with which images are pulled.
+    pub image_pull_secrets: Vec<String>,
     /// Who decides on the number of instances.
     pub scale: Scale,
     /// How users sign in.
@@ -246,6 +248,7 @@ pub fn validate(
     Ok(ValidatedCluster {
         uid: cluster.uid().unwrap_or_default(),
         image: spec.image.clone().unwrap_or_else(|| usual_image.to_owned()),
+        image_pull_secrets: spec.image_pull_secrets.iter().map(|secret| secret.name.clone()).collect(),
         scale,
         auth,
         api_key,

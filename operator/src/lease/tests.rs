@@ -14,6 +14,9 @@ use super::*;
 use crate::client::Limits;
 use crate::metrics::Metrics;
 
+/// Of the Lease.
+const NAME: &str = "parley-operator";
+
 /// Keeps one Lease, and refuses writes that were decided on another version of it.
 #[derive(Clone, Default)]
 struct Server(Arc<Mutex<State>>);
@@ -47,7 +50,7 @@ impl Server {
             }
         });
         let client = ClientBuilder::new(service, "system").with_layer(&Limits::of_lease(Metrics::new())).build();
-        Lease::new(client, "system", identity, Term::default(), Health::default())
+        Lease::new(client, "system", NAME, identity, Term::default(), Health::default())
     }
 
     fn swallows(&self, identity: &str, method: &Method, body: &[u8]) -> bool {

@@ -34,6 +34,7 @@ impl Stage {
             namespaces: Vec::new(),
             listen: probes,
             namespace: "parley-system".to_owned(),
+            lease: "parley-operator".to_owned(),
             identity: "operator-1".to_owned(),
             log: "info".to_owned(),
         };
@@ -158,6 +159,7 @@ async fn a_watch_that_is_denied_is_named_and_counted() {
         namespaces: vec!["chat".into()],
         listen: ([127, 0, 0, 1], 0).into(),
         namespace: "system".into(),
+        lease: "parley-operator".into(),
         identity: "a".into(),
         log: String::new(),
     };

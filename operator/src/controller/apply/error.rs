@@ -70,7 +70,7 @@ pub struct Failure {
 pub enum ApplyError {
     /// An object of that name belongs to somebody else.
     #[error(
-        "there is already a {child} that the operator did not make: delete or rename it, or give the ChatCluster another name"
+        "there is already a {child} that is not of this ChatCluster: delete or rename it, or give the ChatCluster another name"
     )]
     NameTaken {
         /// What should have been there.

@@ -35,7 +35,9 @@ pub(super) async fn apply(
             hold(writer, &name, initial).await?;
         }
         Some(live) if owns_replicas(&live) => {
-            let replicas = live.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(initial);
+            // An autoscaler leaves what is scaled to 0 alone.
+            let live = live.spec.as_ref().and_then(|spec| spec.replicas).filter(|live| *live > 0);
+            let replicas = live.unwrap_or(initial);
             hold(writer, &name, replicas).await?;
         }
         Some(_) => {}

@@ -122,6 +122,7 @@ impl<'a> Writer<'a> {
         let (key, reference) = (self.key(&K::kind(&()), &name), self.reference::<K>(&name));
         let api = self.api::<K>();
         let polite = PatchParams::apply(FIELD_MANAGER);
+        let again = edited.is_some() && self.context.ledger.was_applied(&key, hash(child));
         let written = match api.patch(&name, &polite, &Patch::Apply(child)).await {
             Err(kube::Error::Api(status)) if status.is_conflict() => {
                 let conflict = status.message.clone();
@@ -133,6 +134,12 @@ impl<'a> Writer<'a> {
                     self.reverts.push(Revert { child: reference.clone().at(edited), conflict });
                 }
                 written
+            }
+            // No conflict, and yet it was not as it was left: fields were taken away, or set under the operator's own name.
+            Ok(_) if again && !self.context.ledger.may_revert(&key, clock::now()) => {
+                let conflict =
+                    "by whom is not known; another parley-operator that looks after this namespace would do so";
+                return Err(ApplyError::Contested { child: reference, conflict: conflict.to_owned() });
             }
             other => other,
         };

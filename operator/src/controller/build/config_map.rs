@@ -10,6 +10,8 @@ use super::{deployment, metadata};
 use crate::names::Component;
 use crate::profiles;
 
+/// Of both families: a pod may have an address of either.
+const ANYWHERE: &str = "[::]";
 /// Part of an instance's memory that may wait for slow readers.
 const OUTBOX_SHARE: u64 = 2;
 /// Part of it for logs, where rooms live in the instance.
@@ -28,8 +30,8 @@ pub(super) fn chat(cluster: &ValidatedCluster) -> ConfigMap {
 fn settings(cluster: &ValidatedCluster) -> BTreeMap<String, String> {
     let file = |name: &str| format!("{}/{name}", deployment::SECRETS_PATH);
     let mut settings = Settings(BTreeMap::new());
-    settings.set("LISTEN", format!("0.0.0.0:{}", deployment::HTTP_PORT));
-    settings.set("ADMIN_LISTEN", format!("0.0.0.0:{}", deployment::ADMIN_PORT));
+    settings.set("LISTEN", format!("{ANYWHERE}:{}", deployment::HTTP_PORT));
+    settings.set("ADMIN_LISTEN", format!("{ANYWHERE}:{}", deployment::ADMIN_PORT));
     settings.set("LOG_FORMAT", "json");
     settings.set("SHUTDOWN_DELAY_SECONDS", deployment::SHUTDOWN_DELAY_SECONDS);
     settings.set("DRAIN_SECONDS", cluster.drain_seconds);

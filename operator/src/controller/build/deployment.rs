@@ -74,6 +74,7 @@ fn template(cluster: &ValidatedCluster, settings: &ConfigMap) -> PodTemplateSpec
         spec: Some(PodSpec {
             service_account_name: Some(cluster.names.chat()),
             automount_service_account_token: Some(false),
+            image_pull_secrets: pod::pull_secrets(cluster),
             enable_service_links: Some(false),
             security_context: Some(pod::security(USER)),
             termination_grace_period_seconds: Some(i64::from(

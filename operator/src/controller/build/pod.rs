@@ -3,16 +3,23 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, ResourceRequirements, SeccompProfile,
-    SecurityContext, TopologySpreadConstraint, WeightedPodAffinityTerm,
+    Affinity, Capabilities, LocalObjectReference, PodAffinityTerm, PodAntiAffinity, PodSecurityContext,
+    ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use super::super::validate::ValidatedCluster;
 use crate::crd::Quantity as Amount;
 
 /// Tells the revisions of a Deployment apart.
 const REVISION: &str = "pod-template-hash";
+
+/// Of the pods and not of their account, because some clusters write into the list of every account.
+pub(super) fn pull_secrets(cluster: &ValidatedCluster) -> Option<Vec<LocalObjectReference>> {
+    let secrets = cluster.image_pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() });
+    (!cluster.image_pull_secrets.is_empty()).then(|| secrets.collect())
+}
 
 /// For a pod that runs as this user and group, and whose volumes belong to it.
 pub(super) fn security(user: i64) -> PodSecurityContext {

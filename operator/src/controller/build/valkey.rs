@@ -109,6 +109,9 @@ pub(super) fn stateful_set(cluster: &ValidatedCluster, valkey: &Valkey, settings
         spec: Some(StatefulSetSpec {
             replicas: Some(1),
             service_name: Some(cluster.names.valkey()),
+            // Of one pod nothing comes before another. But otherwise a pod that was never ready, for a wrong image, would
+            // not be replaced by one of a right template.
+            pod_management_policy: Some("Parallel".to_owned()),
             selector: LabelSelector {
                 match_labels: Some(cluster.names.selector(Component::Valkey)),
                 ..LabelSelector::default()
@@ -141,6 +144,7 @@ fn template(cluster: &ValidatedCluster, valkey: &Valkey, settings: &ConfigMap) -
         spec: Some(PodSpec {
             service_account_name: Some(cluster.names.valkey()),
             automount_service_account_token: Some(false),
+            image_pull_secrets: pod::pull_secrets(cluster),
             enable_service_links: Some(false),
             security_context: Some(pod::security(UID)),
             // Writing out the log may take its time.

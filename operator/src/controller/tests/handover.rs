@@ -102,3 +102,22 @@ async fn the_number_of_instances_comes_back_from_an_autoscaler_without_a_conflic
         "nobody is left whom a later change would meet"
     );
 }
+
+#[tokio::test]
+async fn a_chat_that_was_stopped_is_started_by_its_autoscaler() {
+    let api = Api::default();
+    let context = context(&api);
+    let path = "/apis/apps/v1/namespaces/chat/deployments/demo";
+    steps("{ auth: { open: {} }, redis: { managed: {} }, replicas: 0 }", &context).await.unwrap();
+    let mut stopped = api.object(path);
+    stopped["metadata"]["managedFields"] = json!([{ "manager": FIELD_MANAGER, "operation": "Apply", "apiVersion": "apps/v1",
+        "fieldsType": "FieldsV1", "fieldsV1": { "f:spec": { "f:replicas": {} } } }]);
+    api.put(path, stopped);
+    let number: Arc<Mutex<Number>> = Arc::default();
+    let mut context = Arc::into_inner(context).expect("nobody else has it");
+    context.client = accounting(&api, &number);
+    steps("{ auth: { open: {} }, redis: { managed: {} }, autoscaling: { minReplicas: 3, maxReplicas: 9 } }", &context)
+        .await
+        .unwrap();
+    assert_eq!(number.lock().live, 3, "an autoscaler leaves 0 alone");
+}

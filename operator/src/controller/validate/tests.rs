@@ -24,6 +24,7 @@ fn the_shortest_spec_has_every_choice_made() {
         namespace: "chat".into(),
         uid: "uid-1".into(),
         image: IMAGE.into(),
+        image_pull_secrets: vec![],
         scale: Scale::Fixed(2),
         auth: Auth::Open,
         api_key: None,
