@@ -112,3 +112,16 @@ async fn a_volume_grows_where_its_class_can() {
     space.reason("Degraded", "AsExpected").await;
     space.kubectl(&["delete", "storageclass", &class]).await;
 }
+
+#[tokio::test]
+async fn a_valkey_that_never_started_starts_with_the_right_image() {
+    let space = Space::of("image").await;
+    space.apply(&space.chat("replicas: 1, redis: { managed: { image: 'nowhere.invalid/valkey:9' } }")).await;
+    let waits = |pod: &Value| {
+        let reason = pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].as_str().unwrap_or_default();
+        reason.contains("ImagePull")
+    };
+    space.until("pod/demo-valkey-0", waits).await;
+    space.apply(&space.chat("replicas: 1, redis: { managed: {} }")).await;
+    space.ready().await;
+}
