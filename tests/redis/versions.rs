@@ -41,8 +41,9 @@ async fn a_later_library_continues_the_epoch_also_after_a_replica_came() {
     let another = load_another(&redis).await;
     let (function, meta, log) = (format!("{another}_position"), "parley:{r:r}:meta", "parley:{r:r}:log");
     for _ in 0..2 {
-        let told = redis.ask(&["FCALL", &function, "2", meta, log, "00000000000000ff", "5", "1000000"]).await;
-        assert_eq!(told, Answer::List(vec![Answer::Text(stored.epoch.to_string()), Answer::Text("1".to_owned())]));
+        let told = redis.ask(&["FCALL", &function, "2", meta, log, "00000000000000ff", "5", "1000000", "7"]).await;
+        let position = Answer::List(vec![Answer::Text(stored.epoch.to_string()), Answer::Text("1".to_owned())]);
+        assert_eq!(told, Answer::List(vec![Answer::Text("7".to_owned()), position]));
         assert_eq!(backplane.positions(&[room("r")]).await.unwrap(), [stored]);
     }
 }

@@ -148,17 +148,13 @@ impl RedisBackplane {
                 bytes(draft.tail.clone()),
             ]);
         }
-        let stored = link.call(Function::Publish, keys, arguments).instrument(store_span("redis", "FCALL"));
-        let error = match stored.await {
+        let asked = link.call(Function::Publish, keys, arguments).instrument(store_span("redis", "FCALL"));
+        let error = match asked.await {
             Ok(answer) => {
                 if let LogName::Room(room) = log {
                     self.wrote([room.clone()]);
                 }
-                let answer = answer.into_array();
-                let mut answers: Vec<_> = answer.chunks(3).take(drafts.len()).map(stored_at).collect();
-                let partial = || Unavailable("the server stored only the messages before this one".to_owned());
-                answers.resize_with(drafts.len(), || Err(partial().into()));
-                return answers;
+                return stored(&answer, drafts.len());
             }
             Err(CallError::Late(text) | CallError::Broken(text)) => PublishError::OutcomeUnknown(text),
             // A function that answers with an error has stored nothing: see `publish` in the library.
@@ -293,14 +289,27 @@ fn position(epoch: &Reply, offset: &Reply) -> Option<Position> {
     Some(Position { epoch: Epoch::parse(epoch.text()?)?, offset: u64::try_from(offset.number()?).ok()? })
 }
 
-/// Where one message of a publish is. An answer that nobody understands says nothing about what was stored.
-fn stored_at(answer: &[Reply]) -> Result<Stored, PublishError> {
+/// Where the messages of a publish are. The server says nothing of the last ones if it could not store them; any other
+/// answer says nothing about what was stored.
+fn stored(answer: &Reply, drafts: usize) -> Vec<Result<Stored, PublishError>> {
     let understood = || {
-        let [epoch, offset, at] = answer else { return None };
-        let at = at.number().and_then(|at| u64::try_from(at).ok())?;
-        Some(Stored { position: position(epoch, offset)?, at })
+        let Reply::Array(words) = answer else { return None };
+        let whole = words.len() % 3 == 0 && (3..=3 * drafts).contains(&words.len());
+        whole.then(|| words.chunks(3).map(stored_at).collect::<Option<Vec<_>>>())?
     };
-    understood().ok_or_else(|| PublishError::OutcomeUnknown(nonsense("publish").0))
+    let Some(stored) = understood() else {
+        return vec![Err(PublishError::OutcomeUnknown(nonsense("publish").0)); drafts];
+    };
+    let partial = || Unavailable("the server stored only the messages before this one".to_owned());
+    let mut answers: Vec<_> = stored.into_iter().map(Ok).collect();
+    answers.resize_with(drafts, || Err(partial().into()));
+    answers
+}
+
+fn stored_at(answer: &[Reply]) -> Option<Stored> {
+    let [epoch, offset, at] = answer else { return None };
+    let at = at.number().and_then(|at| u64::try_from(at).ok())?;
+    Some(Stored { position: position(epoch, offset)?, at })
 }
 
 fn entry(payload: Reply) -> Option<Entry> {
@@ -317,4 +326,39 @@ fn is_trace(text: &str) -> bool {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_answer_to_a_publish_says_what_was_stored() {
+        let words = |text: &str| {
+            let words = text.split_whitespace().map(|word| Reply::Bytes(Bytes::copy_from_slice(word.as_bytes())));
+            Reply::Array(words.collect())
+        };
+        let epoch = Epoch::from_bits(0xfeed);
+        let at = |offset| Ok(Stored { position: Position { epoch, offset }, at: 5 });
+        let first = "000000000000feed 7 5";
+        assert_eq!(stored(&words(&format!("{first} 000000000000feed 8 5")), 2), [at(7), at(8)]);
+        let partial = stored(&words(first), 2);
+        assert_eq!(partial[0], at(7));
+        assert!(matches!(partial[1], Err(PublishError::Unavailable(_))), "{partial:?}");
+        let foreign = [
+            Reply::Nil,
+            Reply::Number(1),
+            words(""),
+            words("000000000000feed 7"),
+            words(&format!("{first} 000000000000feed")),
+            words(&format!("{first} {first} {first}")),
+            words(&format!("{first} 0 bob carol")),
+            words("alice bob carol"),
+        ];
+        for answer in foreign {
+            let unknown = stored(&answer, 2);
+            let all = unknown.iter().all(|one| matches!(one, Err(PublishError::OutcomeUnknown(_))));
+            assert!(all && unknown.len() == 2, "{answer:?}: {unknown:?}");
+        }
+    }
 }

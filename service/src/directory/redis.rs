@@ -54,8 +54,14 @@ impl RedisDirectory {
         Arc::new(Self { link, backplane: Arc::clone(backplane) })
     }
 
-    async fn command(&self, name: &'static str, arguments: Vec<fred::types::Value>) -> Result<Reply, Unavailable> {
-        self.link.command(name, arguments).await.map_err(|error| unavailable(&error))
+    async fn run(
+        &self,
+        function: Function,
+        command: &'static str,
+        key: String,
+        arguments: Vec<fred::types::Value>,
+    ) -> Result<Reply, Unavailable> {
+        self.link.run(function, command, key, arguments).await.map_err(|error| unavailable(&error))
     }
 
     async fn rooms_now(&self, spans: &[RoomSpan], after: Option<&str>, most: usize) -> Result<Listed, Unavailable> {
@@ -113,9 +119,9 @@ impl RedisDirectory {
         };
         // No name has this byte: it is in no UTF-8.
         let to = if prefix.is_empty() { b"+".to_vec() } else { [b"(", prefix.as_bytes(), b"\xff"].concat() };
-        let (index, limit) = (bytes(self.link.keys.rooms()), number(most as u64));
-        let arguments = [index, bytes(from), bytes(to), bytes("BYLEX"), bytes("LIMIT"), number(0), limit];
-        let names = self.command("ZRANGE", arguments.into()).await?.into_array();
+        let (index, limit) = (self.link.keys.rooms(), number(most as u64));
+        let arguments = vec![bytes(from), bytes(to), bytes("BYLEX"), bytes("LIMIT"), number(0), limit];
+        let names = self.run(Function::Look, "ZRANGE", index, arguments).await?.into_array();
         Ok(names.iter().filter_map(|name| name.text().map(str::to_owned)).collect())
     }
 
@@ -123,14 +129,14 @@ impl RedisDirectory {
     async fn names_indexed(&self, ones: &[RoomSpan], after: Option<&str>) -> Result<Vec<String>, Unavailable> {
         let names = ones.iter().map(RoomSpan::start);
         let names: Vec<_> = names.filter(|name| after.is_none_or(|after| *name > after)).map(str::to_owned).collect();
-        if names.is_empty() {
-            return Ok(names);
+        let mut indexed = Vec::new();
+        for names in names.chunks(ROOMS_AT_ONCE) {
+            let asked = names.iter().cloned().map(bytes).collect();
+            let scores = self.run(Function::Look, "ZMSCORE", self.link.keys.rooms(), asked).await?.into_array();
+            let scored = names.iter().zip(scores).filter(|(_, score)| *score != Reply::Nil);
+            indexed.extend(scored.map(|(name, _)| name.clone()));
         }
-        let mut arguments = vec![bytes(self.link.keys.rooms())];
-        arguments.extend(names.iter().cloned().map(bytes));
-        let scores = self.command("ZMSCORE", arguments).await?.into_array();
-        let indexed = names.into_iter().zip(scores).filter(|(_, score)| *score != Reply::Nil);
-        Ok(indexed.map(|(name, _)| name).collect())
+        Ok(indexed)
     }
 
     /// Adds rooms that hold a message; others leave the index.
@@ -148,24 +154,23 @@ impl RedisDirectory {
         if rooms.is_empty() {
             return;
         }
-        let mut arguments = vec![bytes(self.link.keys.rooms())];
-        arguments.extend(rooms.iter().map(|room| bytes(room.to_string())));
+        let rooms = rooms.iter().map(|room| bytes(room.to_string())).collect();
         // The next listing tries again.
-        drop(self.command("ZREM", arguments).await);
+        drop(self.run(Function::Remove, "ZREM", self.link.keys.rooms(), rooms).await);
     }
 
     async fn ban_now(&self, user: &UserId, lasts: Duration) -> Result<(), Unavailable> {
-        let key = bytes(self.link.keys.ban(user));
+        let key = self.link.keys.ban(user);
         let lasts = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX).min(MAX_BAN_MS);
         match lasts {
-            0 => self.command("DEL", vec![key]).await?,
-            _ => self.command("SET", vec![key, bytes("1"), bytes("PX"), number(lasts)]).await?,
+            0 => self.run(Function::Remove, "DEL", key, Vec::new()).await?,
+            _ => self.run(Function::Add, "SET", key, vec![bytes("1"), bytes("PX"), number(lasts)]).await?,
         };
         Ok(())
     }
 
     async fn banned_now(&self, user: &UserId) -> Result<Option<Duration>, Unavailable> {
-        let left = self.command("PTTL", vec![bytes(self.link.keys.ban(user))]).await?;
+        let left = self.run(Function::Look, "PTTL", self.link.keys.ban(user), Vec::new()).await?;
         let left = left.number().and_then(|left| u64::try_from(left).ok());
         Ok(left.filter(|left| *left > 0).map(Duration::from_millis))
     }
@@ -201,11 +206,8 @@ fn record(reply: &Reply) -> Option<InstanceRecord> {
 async fn index(link: &Link, backplane: &RedisBackplane) {
     let rooms: Vec<RoomName> = backplane.take_written().into_iter().collect();
     for part in rooms.chunks(ROOMS_AT_ONCE) {
-        let mut arguments = vec![bytes(link.keys.rooms())];
-        for room in part {
-            arguments.extend([number(0), bytes(room.to_string())]);
-        }
-        if link.command("ZADD", arguments).await.is_err() {
+        let scored = part.iter().flat_map(|room| [number(0), bytes(room.to_string())]).collect();
+        if link.run(Function::Add, "ZADD", link.keys.rooms(), scored).await.is_err() {
             backplane.wrote(part.iter().cloned());
         }
     }

@@ -24,7 +24,7 @@ use crate::delivery::EphemeralKind;
 use crate::ids::{RoomName, UserId};
 use crate::protocol::limits::PRESENCE_EVENTS_MAX_USERS;
 use crate::protocol::server_frame::{PresenceChange, presence_event};
-use crate::redis::{CallError, Function, Link, Reply, bytes, ephemeral, number};
+use crate::redis::{Function, Link, Reply, bytes, ephemeral, number};
 
 /// Instances that are cleaned up after in one renewal. More are left for the next.
 const GIVEN_UP_AT_ONCE: u64 = 16;
@@ -111,8 +111,14 @@ impl RedisPresence {
         self.link.call(function, keys, arguments).await.map_err(|error| unavailable(&error))
     }
 
-    async fn command(&self, name: &'static str, arguments: Vec<fred::types::Value>) -> Result<Reply, Unavailable> {
-        self.link.command(name, arguments).await.map_err(|error: CallError| unavailable(&error))
+    async fn run(
+        &self,
+        function: Function,
+        command: &'static str,
+        key: String,
+        arguments: Vec<fred::types::Value>,
+    ) -> Result<Reply, Unavailable> {
+        self.link.run(function, command, key, arguments).await.map_err(|error| unavailable(&error))
     }
 
     async fn enter_now(&self, room: &RoomName, user: &UserId) -> Result<(), Unavailable> {
@@ -135,7 +141,7 @@ impl RedisPresence {
         // Listed first: a crash in between leaves a room in the list without users, not users without a room in it.
         if !state.listed.contains(room) {
             let list = self.link.keys.rooms_of_instance(&state.incarnation);
-            self.command("SADD", vec![bytes(list), bytes(room.to_string())]).await?;
+            self.run(Function::Add, "SADD", list, vec![bytes(room.to_string())]).await?;
             state.listed.insert(room.clone());
         }
         let (name, server) = (&state.incarnation, &state.server);
@@ -155,7 +161,7 @@ impl RedisPresence {
         let left = self.change(Function::Leave, PresenceChange::Leave, room, user, name, server).await?;
         if left.number() == Some(0) && state.listed.remove(room) {
             let list = self.link.keys.rooms_of_instance(&state.incarnation);
-            self.command("SREM", vec![bytes(list), bytes(room.to_string())]).await?;
+            self.run(Function::Remove, "SREM", list, vec![bytes(room.to_string())]).await?;
             if state.listed.is_empty() {
                 state.listed = HashSet::new();
             }
@@ -166,29 +172,25 @@ impl RedisPresence {
     /// What a large room costs is bounded by `most`, not by how many users there are.
     async fn roster_now(&self, room: &RoomName, most: usize) -> Result<Roster, Unavailable> {
         let who = self.link.keys.room(room).who();
-        let count = self.command("HLEN", vec![bytes(who.clone())]).await?.number();
-        let count = count.and_then(|count| usize::try_from(count).ok()).ok_or_else(|| nonsense("HLEN"))?;
-        if count <= most {
-            let users = self.command("HKEYS", vec![bytes(who)]).await?.into_array();
-            let mut users: Vec<UserId> = users.iter().filter_map(user).collect();
-            users.sort_unstable();
-            let count = users.len();
-            users.truncate(most);
-            return Ok(Roster { users, count });
-        }
+        let length = self.run(Function::Look, "HLEN", who.clone(), Vec::new()).await?.number();
+        let length = length.and_then(|length| usize::try_from(length).ok()).ok_or_else(|| nonsense("HLEN"))?;
+        let at_once = number(most.min(length).max(1) as u64);
         // A scan may tell a user twice.
         let (mut users, mut cursor) = (BTreeSet::new(), "0".to_owned());
-        while users.len() < most {
-            let arguments = vec![bytes(who.clone()), bytes(cursor), bytes("COUNT"), number(most as u64)];
-            let mut answer = self.command("HSCAN", arguments).await?.into_array().into_iter();
-            let (Some(next), Some(found)) = (answer.next(), answer.next()) else { return Err(nonsense("HSCAN")) };
+        loop {
+            let arguments = vec![bytes(cursor), bytes("COUNT"), at_once.clone()];
+            let answer = self.run(Function::Look, "HSCAN", who.clone(), arguments).await?.into_array();
+            let Ok([next, found]) = <[Reply; 2]>::try_from(answer) else { return Err(nonsense("HSCAN")) };
             users.extend(found.into_array().iter().step_by(2).filter_map(user));
             cursor = next.text().ok_or_else(|| nonsense("HSCAN"))?.to_owned();
             if cursor == "0" {
-                break;
+                let count = users.len();
+                return Ok(Roster { users: users.into_iter().take(most).collect(), count });
+            }
+            if length > most && users.len() >= most {
+                return Ok(Roster { users: users.into_iter().take(most).collect(), count: length });
             }
         }
-        Ok(Roster { users: users.into_iter().take(most).collect(), count })
     }
 
     async fn renew_now(&self) -> Result<bool, Unavailable> {
@@ -235,8 +237,8 @@ impl RedisPresence {
         let list = self.link.keys.rooms_of_instance(&state.incarnation);
         let rooms: Vec<_> = state.listed.iter().collect();
         for rooms in rooms.chunks(LISTED_AT_ONCE) {
-            let rooms = rooms.iter().map(|room| bytes(room.to_string()));
-            self.command("SADD", std::iter::once(bytes(list.clone())).chain(rooms).collect()).await?;
+            let rooms = rooms.iter().map(|room| bytes(room.to_string())).collect();
+            self.run(Function::Add, "SADD", list.clone(), rooms).await?;
         }
         let name = incarnation(&self.link);
         self.lease(&name, LEASE, 0).await?;

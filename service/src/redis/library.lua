@@ -4,6 +4,10 @@
 -- arguments are called is in keys.rs and in the files that call; `@` becomes the library's name, which is made from this
 -- text, so that instances of two versions can share a server.
 --
+-- The last argument of every call is a number that the caller makes up, and every answer is that number and then what is
+-- told. So the caller can see that an answer is to its question; and no answer begins with a word that users choose, which
+-- the client library could take for news of a subscription, and drop.
+--
 -- A log is two keys. Its meta is a hash:
 --   e  the epoch           o  the offset of the newest message
 --   r  the reign in which the epoch was written
@@ -433,17 +437,34 @@ local function instances(KEYS, _)
     return records
 end
 
+-- KEYS the key
+-- ARGV a command, and its arguments after the key
+local function command(KEYS, ARGV)
+    return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))
+end
+
+local function register(name, call, ...)
+    local function answer(KEYS, ARGV)
+        local number = table.remove(ARGV)
+        return { number, call(KEYS, ARGV) }
+    end
+    redis.register_function({ function_name = '@_' .. name, callback = answer, flags = { ... } })
+end
+
 -- `allow-oom`: what frees, keeps or reads must go on when the memory is full. `no-writes`: also when nothing may be written.
-redis.register_function('@_publish', publish)
-redis.register_function({ function_name = '@_read', callback = read, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@_position', callback = position, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@_read_only', callback = while_read_only(read), flags = { 'no-writes' } })
-redis.register_function({ function_name = '@_position_only', callback = while_read_only(position), flags = { 'no-writes' } })
-redis.register_function({ function_name = '@_primary', callback = primary, flags = { 'no-writes' } })
-redis.register_function('@_enter', enter)
-redis.register_function({ function_name = '@_leave', callback = leave, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@_clear', callback = clear, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@_renew', callback = renew, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@_give_up', callback = give_up, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@_announce', callback = announce, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@_instances', callback = instances, flags = { 'no-writes' } })
+register('publish', publish)
+register('read', read, 'allow-oom')
+register('position', position, 'allow-oom')
+register('read_only', while_read_only(read), 'no-writes')
+register('position_only', while_read_only(position), 'no-writes')
+register('primary', primary, 'no-writes')
+register('enter', enter)
+register('leave', leave, 'allow-oom')
+register('clear', clear, 'allow-oom')
+register('renew', renew, 'allow-oom')
+register('give_up', give_up, 'allow-oom')
+register('announce', announce, 'allow-oom')
+register('instances', instances, 'no-writes')
+register('look', command, 'no-writes')
+register('add', command)
+register('remove', command, 'allow-oom')
