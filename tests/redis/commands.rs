@@ -1,6 +1,9 @@
 //! What reaches the server: one command for a publish, and nothing outside the prefix.
 
+use std::time::Duration;
+
 use parley_service::backplane::Backplane as _;
+use parley_service::backplane::redis::Retention;
 use parley_service::delivery::EphemeralKind;
 use parley_service::directory::redis::RedisDirectory;
 use parley_service::directory::{Directory as _, InstanceRecord};
@@ -9,9 +12,9 @@ use parley_service::message::Draft;
 use parley_service::presence::Presence as _;
 use parley_service::presence::redis::RedisPresence;
 use parley_service::rights::RoomSpan;
-use parley_tests::redis::{Redis, Wire};
+use parley_tests::redis::{Answer, Redis, Wire};
 
-use crate::rig::{DEADLINE, draft, fill, instance, room, user};
+use crate::rig::{DEADLINE, draft, fill, instance, open, room, user};
 
 /// The commands that clients sent until the one that says `over`; without what instances do by themselves.
 async fn until_over(monitor: &mut Wire) -> Vec<String> {
@@ -193,7 +196,7 @@ async fn what_is_stored_expires() {
     backplane.publish(&room("r"), &Draft { key, ..draft("x") }).await.unwrap();
     backplane.positions(&[room("never written to")]).await.unwrap();
     let seconds = async |key: &str| match redis.ask(&["TTL", key]).await {
-        parley_tests::redis::Answer::Number(seconds) => seconds,
+        Answer::Number(seconds) => seconds,
         other => panic!("{other:?}"),
     };
     let day = 86_400;
@@ -205,6 +208,33 @@ async fn what_is_stored_expires() {
     assert!((590..=600).contains(&unwritten), "a name that somebody made up: {unwritten}");
     let key = seconds("parley:{r:r}:k:u%0Ak").await;
     assert!((290..=300).contains(&key), "{key}");
+}
+
+#[tokio::test]
+async fn what_says_where_a_log_is_outlives_the_log_also_with_a_year_of_history() {
+    let redis = Redis::start().await;
+    let day = 86_400;
+    let year = Retention { messages: 1_000, age: Duration::from_secs(365 * day) };
+    let (backplane, _arrivals) = open(&redis.config("parley"), year).await;
+    let (former, _instance) = instance(&redis).await;
+    let days = async |key: &str| match redis.ask(&["TTL", key]).await {
+        Answer::Number(seconds) => (u64::try_from(seconds).unwrap() + day / 2) / day,
+        other => panic!("{other:?}"),
+    };
+    let all = async |name: &str| {
+        (days(&format!("parley:{{r:{name}}}:log")).await, days(&format!("parley:{{r:{name}}}:meta")).await)
+    };
+    backplane.publish(&room("r"), &draft("x")).await.unwrap();
+    assert_eq!(all("r").await, (411, 730));
+
+    // Written with a day of history, and again some hours after that became a year.
+    former.publish(&room("s"), &draft("x")).await.unwrap();
+    assert_eq!(all("s").await, (1, 30));
+    for when in ["t", "x"] {
+        redis.ask(&["HINCRBY", "parley:{r:s}:meta", when, "-14400000"]).await;
+    }
+    backplane.publish(&room("s"), &draft("y")).await.unwrap();
+    assert_eq!(all("s").await, (411, 730));
 }
 
 #[tokio::test]
@@ -231,7 +261,7 @@ async fn one_survivor_cleans_up_with_one_call_for_a_room_and_bounded_ones_for_a_
         assert_eq!((one, other), (Ok(true), Ok(true)));
         redis.ask(&["ZCARD", "parley:{leases}:until"]).await
     };
-    let two = |count: &parley_tests::redis::Answer| matches!(count, parley_tests::redis::Answer::Number(2));
+    let two = |count: &Answer| matches!(count, Answer::Number(2));
     parley_tests::eventually::eventually_fetched(DEADLINE * 2, leases, two).await;
     redis.ask(&["ECHO", "over"]).await;
     let commands = until_over(&mut monitor).await;

@@ -33,7 +33,7 @@ use crate::tracing_context::store_span;
 
 /// How long a repeat with the same key is recognised.
 const KEY_WINDOW: Duration = Duration::from_secs(300);
-/// How long the epoch and offset of a log outlive its last use. Longer than any history, so that offsets go on.
+/// How long at least the epoch and offset of a log outlive its last use. Without them, what the log still has is dropped.
 const META_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// Arrivals that may wait for the hub. Beyond, up to 16,384 wait in the connection; beyond that they are lost, and the
 /// hub is told that it lags.
@@ -124,6 +124,11 @@ impl RedisBackplane {
         millis(self.retention.age)
     }
 
+    /// Longer than any message of the log stands, so that offsets go on.
+    fn meta_ms(&self) -> u64 {
+        millis(META_KEPT).max(self.age_ms().saturating_mul(2))
+    }
+
     async fn publish_now(&self, log: &LogName, drafts: &[Draft]) -> Vec<Result<Stored, PublishError>> {
         let link = &self.link;
         let names = link.keys.log(log);
@@ -132,7 +137,7 @@ impl RedisBackplane {
             bytes(names.channel()),
             bytes(link.candidate().to_string()),
             number(link.now_ms()),
-            number(millis(META_KEPT)),
+            number(self.meta_ms()),
             number(self.age_ms()),
             number(millis(KEY_WINDOW)),
             number(self.retention.messages as u64),
@@ -174,7 +179,7 @@ impl RedisBackplane {
     pub(crate) async fn position(&self, log: &LogName) -> Result<Position, Unavailable> {
         let link = &self.link;
         let names = link.keys.log(log);
-        let arguments = vec![bytes(link.candidate().to_string()), number(link.now_ms()), number(millis(META_KEPT))];
+        let arguments = vec![bytes(link.candidate().to_string()), number(link.now_ms()), number(self.meta_ms())];
         let keys = vec![names.meta(), names.log()];
         let answer = link.ask(Function::Position, Function::PositionOnly, keys, arguments).await;
         let answer = answer.map_err(|error| unavailable(&error))?.into_array();
@@ -208,7 +213,7 @@ impl RedisBackplane {
         let arguments = vec![
             bytes(link.candidate().to_string()),
             number(link.now_ms()),
-            number(millis(META_KEPT)),
+            number(self.meta_ms()),
             number(self.age_ms()),
             bytes(kind),
             bytes(epoch),

@@ -20,6 +20,8 @@ local EARLIER_EPOCHS = 8
 local BATCH = 64
 -- How long the meta of a log without a message is kept, in milliseconds.
 local UNWRITTEN = 600000
+-- For how long at most an expiry is not put off: what is kept may have been told to be shorter before.
+local STANDS = 10800000
 
 -- Of this server process. A promoted replica and a restarted server have a library of their own, which asks again.
 local run_id, reign_id
@@ -90,7 +92,7 @@ local function open(meta, log, candidate, now, keep, read_only)
         redis.call('HSET', meta, 'e', epoch, 'r', reign(), 'h', earlier)
     end
     local since = tonumber(fields[5]) or 0
-    if math.abs(now - since) > keep / 16 then
+    if math.abs(now - since) > math.min(keep / 16, STANDS) then
         redis.call('PEXPIRE', meta, integer(keep))
         redis.call('HSET', meta, 't', integer(now))
     end
@@ -154,7 +156,7 @@ local function publish(KEYS, ARGV)
             redis.pcall('PEXPIRE', meta, ARGV[4])
             redis.pcall('HSET', meta, 't', integer(now))
         end
-        if not put_off or math.abs(now - put_off) > keep / 8 then
+        if not put_off or math.abs(now - put_off) > math.min(keep / 8, STANDS) then
             redis.pcall('PEXPIRE', log, integer(keep + keep / 8))
             redis.pcall('HSET', meta, 'o', integer(top), 'x', integer(now))
         else
