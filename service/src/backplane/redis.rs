@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 
 use self::outgoing::Outgoing;
 use self::subscriber::Subscriber;
-use super::{Arrivals, Backplane, Page, PageLimit, PublishError, Range, Unavailable};
+use super::{Arrivals, Backplane, CONTROL_AGE, CONTROL_MESSAGES, Page, PageLimit, PublishError, Range, Unavailable};
 use crate::clock::Clock;
 use crate::config::RedisConfig;
 use crate::delivery::EphemeralKind;
@@ -50,6 +50,13 @@ pub struct Retention {
     pub messages: usize,
     /// Age at which a message goes.
     pub age: Duration,
+}
+
+impl Retention {
+    /// Longer than any message of the log stands, so that offsets go on.
+    fn meta_ms(&self) -> u64 {
+        millis(META_KEPT).max(millis(self.age).saturating_mul(2))
+    }
 }
 
 /// An instance's logs in Redis. Presence and the directory over the same link are made from it.
@@ -120,27 +127,25 @@ impl RedisBackplane {
         }
     }
 
-    fn age_ms(&self) -> u64 {
-        millis(self.retention.age)
-    }
-
-    /// Longer than any message of the log stands, so that offsets go on.
-    fn meta_ms(&self) -> u64 {
-        millis(META_KEPT).max(self.age_ms().saturating_mul(2))
+    fn kept(&self, log: &LogName) -> Retention {
+        match log {
+            LogName::Control => Retention { messages: CONTROL_MESSAGES, age: CONTROL_AGE },
+            LogName::Room(_) | LogName::Inbox(_) => self.retention,
+        }
     }
 
     async fn publish_now(&self, log: &LogName, drafts: &[Draft]) -> Vec<Result<Stored, PublishError>> {
         let link = &self.link;
-        let names = link.keys.log(log);
+        let (names, kept) = (link.keys.log(log), self.kept(log));
         let mut keys = vec![names.meta(), names.log()];
         let mut arguments = vec![
             bytes(names.channel()),
             bytes(link.candidate().to_string()),
             number(link.now_ms()),
-            number(self.meta_ms()),
-            number(self.age_ms()),
+            number(kept.meta_ms()),
+            number(millis(kept.age)),
             number(millis(KEY_WINDOW)),
-            number(self.retention.messages as u64),
+            number(kept.messages as u64),
         ];
         for draft in drafts {
             keys.extend(draft.key.as_ref().map(|key| names.retry(key)));
@@ -179,7 +184,8 @@ impl RedisBackplane {
     pub(crate) async fn position(&self, log: &LogName) -> Result<Position, Unavailable> {
         let link = &self.link;
         let names = link.keys.log(log);
-        let arguments = vec![bytes(link.candidate().to_string()), number(link.now_ms()), number(self.meta_ms())];
+        let meta_ms = number(self.kept(log).meta_ms());
+        let arguments = vec![bytes(link.candidate().to_string()), number(link.now_ms()), meta_ms];
         let keys = vec![names.meta(), names.log()];
         let answer = link.ask(Function::Position, Function::PositionOnly, keys, arguments).await;
         let answer = answer.map_err(|error| unavailable(&error))?.into_array();
@@ -203,7 +209,7 @@ impl RedisBackplane {
 
     async fn read_now(&self, log: &LogName, range: Range, limit: PageLimit) -> Result<Page, Unavailable> {
         let link = &self.link;
-        let names = link.keys.log(log);
+        let (names, kept) = (link.keys.log(log), self.kept(log));
         let (kind, epoch, offset, downwards) = match range {
             Range::Since(Position { epoch, offset }) => ("since", epoch.to_string(), offset, false),
             Range::Newest => ("newest", "-".to_owned(), 0, true),
@@ -213,8 +219,8 @@ impl RedisBackplane {
         let arguments = vec![
             bytes(link.candidate().to_string()),
             number(link.now_ms()),
-            number(self.meta_ms()),
-            number(self.age_ms()),
+            number(kept.meta_ms()),
+            number(millis(kept.age)),
             bytes(kind),
             bytes(epoch),
             number(offset),
