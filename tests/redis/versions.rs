@@ -8,17 +8,7 @@ use crate::rig::{DEADLINE, draft, instance, room};
 
 /// Our library, loaded once more under another name, as a later version would be.
 async fn load_another(redis: &Redis) -> String {
-    let listed = redis.ask(&["FUNCTION", "LIST", "WITHCODE"]).await;
-    let mut texts = Vec::new();
-    let mut lists = vec![listed];
-    while let Some(list) = lists.pop() {
-        match list {
-            Answer::List(items) => lists.extend(items),
-            Answer::Text(text) => texts.push(text),
-            _ => {}
-        }
-    }
-    let code = texts.iter().find(|text| text.starts_with("#!lua name=")).unwrap();
+    let code = redis.library().await;
     let name = code["#!lua name=".len()..].lines().next().unwrap();
     let another = format!("{name}_later");
     let loaded = redis.ask(&["FUNCTION", "LOAD", &code.replace(name, &another)]).await;

@@ -1,5 +1,7 @@
 //! The facts about all instances, in Redis or Valkey: bans are keys that expire, what instances say of themselves is a
-//! hash with an end for each, and the rooms are an index that every instance adds to at intervals.
+//! hash with an end for each, and the rooms are an index that is kept by `redis/index.rs`.
+
+mod index;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +16,7 @@ use crate::ids::{LogName, RoomName, ServerId, UserId};
 use crate::redis::{Function, Link, Reply, bytes, number};
 use crate::rights::RoomSpan;
 
-/// How often rooms that were published to are indexed.
-const INDEX_EVERY: Duration = Duration::from_secs(2);
-/// Rooms that are indexed with one command.
+/// Rooms that one command names.
 const ROOMS_AT_ONCE: usize = 500;
 
 /// An instance's view of the directory.
@@ -38,20 +38,18 @@ impl RedisDirectory {
     pub fn new(backplane: &Arc<RedisBackplane>) -> Arc<Self> {
         let link = Arc::clone(backplane.link());
         // The task must not keep alive what ends it.
-        let indexed = Arc::downgrade(backplane);
-        let indexing = {
-            let link = Arc::clone(&link);
-            async move {
-                let mut every = tokio::time::interval(INDEX_EVERY);
-                loop {
-                    every.tick().await;
-                    let Some(backplane) = indexed.upgrade() else { return };
-                    index(&link, &backplane).await;
-                }
-            }
-        };
-        link.tasks.spawn(link.stop.clone().run_until_cancelled_owned(indexing));
+        let keeping = index::keep(Arc::clone(&link), Arc::downgrade(backplane));
+        link.tasks.spawn(link.stop.clone().run_until_cancelled_owned(keeping));
         Arc::new(Self { link, backplane: Arc::clone(backplane) })
+    }
+
+    /// Looks at the next rooms of the index and removes those that are gone, unless somebody did within the last minute; it
+    /// happens by itself every minute. Returns how many it removed.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn sweep(&self) -> Result<usize, Unavailable> {
+        index::sweep(&self.link).await
     }
 
     async fn run(
@@ -201,16 +199,6 @@ const MAX_BAN_MS: u64 = 100 * 365 * 86_400_000;
 fn record(reply: &Reply) -> Option<InstanceRecord> {
     let Record { server_id, sessions, draining } = serde_json::from_str(reply.text()?).ok()?;
     Some(InstanceRecord { server_id: ServerId::parse(&server_id).ok()?, sessions, draining })
-}
-
-async fn index(link: &Link, backplane: &RedisBackplane) {
-    let rooms: Vec<RoomName> = backplane.take_written().into_iter().collect();
-    for part in rooms.chunks(ROOMS_AT_ONCE) {
-        let scored = part.iter().flat_map(|room| [number(0), bytes(room.to_string())]).collect();
-        if link.run(Function::Add, "ZADD", link.keys.rooms(), scored).await.is_err() {
-            backplane.wrote(part.iter().cloned());
-        }
-    }
 }
 
 impl Directory for RedisDirectory {

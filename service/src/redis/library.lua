@@ -439,6 +439,29 @@ local function instances(KEYS, _)
     return records
 end
 
+-- KEYS index, where the last sweep ended
+-- ARGV how long nobody else sweeps, names to look at
+-- Returns the next names of the index, unless it is not yet time. After the last name it begins anew.
+local function sweep(KEYS, ARGV)
+    local now, length = clock(), tonumber(ARGV[1])
+    local last = redis.call('HMGET', KEYS[2], 'name', 'until')
+    local left = (tonumber(last[2]) or 0) - now
+    if left > 0 and left <= length then
+        return {}
+    end
+    local from = last[1] and '(' .. last[1] or '-'
+    local names = redis.call('ZRANGE', KEYS[1], from, '+', 'BYLEX', 'LIMIT', 0, ARGV[2])
+    redis.call('HSET', KEYS[2], 'until', integer(now + length))
+    if #names < tonumber(ARGV[2]) then
+        redis.call('HDEL', KEYS[2], 'name')
+        redis.call('PEXPIRE', KEYS[2], integer(length))
+    else
+        redis.call('HSET', KEYS[2], 'name', names[#names])
+        redis.call('PERSIST', KEYS[2])
+    end
+    return names
+end
+
 -- KEYS the key
 -- ARGV a command, and its arguments after the key
 local function command(KEYS, ARGV)
@@ -467,6 +490,7 @@ register('renew', renew, 'allow-oom')
 register('give_up', give_up, 'allow-oom')
 register('announce', announce, 'allow-oom')
 register('instances', instances, 'no-writes')
+register('sweep', sweep, 'allow-oom')
 register('look', command, 'no-writes')
 register('add', command)
 register('remove', command, 'allow-oom')

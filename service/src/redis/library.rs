@@ -24,6 +24,7 @@ pub(crate) enum Function {
     GiveUp,
     Announce,
     Instances,
+    Sweep,
     /// A command that only reads, its key first.
     Look,
     /// A command that adds.
@@ -32,7 +33,7 @@ pub(crate) enum Function {
     Remove,
 }
 
-const FUNCTIONS: [&str; 16] = [
+const FUNCTIONS: [&str; 17] = [
     "publish",
     "read",
     "position",
@@ -46,6 +47,7 @@ const FUNCTIONS: [&str; 16] = [
     "give_up",
     "announce",
     "instances",
+    "sweep",
     "look",
     "add",
     "remove",
