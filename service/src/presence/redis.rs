@@ -205,18 +205,19 @@ impl RedisPresence {
         Ok(!std::mem::take(&mut state.lost))
     }
 
-    async fn lease(&self, name: &str, length: Duration, most: u64) -> Result<Vec<Reply>, Unavailable> {
+    /// `begins`: also if the lease does not stand.
+    async fn lease(&self, name: &str, length: Duration, most: u64, begins: bool) -> Result<Vec<Reply>, Unavailable> {
         let length = number(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
-        let arguments = vec![bytes(name.to_owned()), length, number(most)];
+        let arguments = vec![bytes(name.to_owned()), length, number(most), number(u64::from(begins))];
         Ok(self.call(Function::Renew, vec![self.link.keys.leases()], arguments).await?.into_array())
     }
 
     /// Renews the lease, takes another name if something may be gone, and returns whose leases have run out.
     async fn renew_lease(&self, state: &mut State) -> Result<Vec<String>, Unavailable> {
-        let answer = self.lease(&state.incarnation, LEASE, GIVEN_UP_AT_ONCE).await?;
+        let first = state.renewed.is_none();
+        let answer = self.lease(&state.incarnation, LEASE, GIVEN_UP_AT_ONCE, first).await?;
         let [server, stood, expired] = answer.as_slice() else { return Err(nonsense("renew")) };
         let server = server.text().ok_or_else(|| nonsense("renew"))?;
-        let first = state.renewed.is_none();
         // A server that took over, or came back, may not have all that was entered, and may have what was left.
         let moved = *state.server != *server && !first;
         let given_up = stood.number() != Some(1) && !first;
@@ -241,8 +242,8 @@ impl RedisPresence {
             self.run(Function::Add, "SADD", list.clone(), rooms).await?;
         }
         let name = incarnation(&self.link);
-        self.lease(&name, LEASE, 0).await?;
-        self.lease(&state.incarnation, FORMER, 0).await?;
+        self.lease(&name, LEASE, 0, true).await?;
+        self.lease(&state.incarnation, FORMER, 0, true).await?;
         let until = self.link.clock.now().mono + FORMER;
         state.former = Some((std::mem::replace(&mut state.incarnation, name), until));
         state.listed = HashSet::new();

@@ -382,12 +382,15 @@ local function clear(KEYS, ARGV)
 end
 
 -- KEYS leases
--- ARGV instance, length, most expired ones to tell
+-- ARGV instance, length, most expired ones to tell, whether the lease is to begin if it does not stand
 -- Returns the server's run_id, whether the lease stood, and instances whose lease has run out and nobody cleans up after.
+-- One that was given up is not taken up again: an answer that says so may be lost, and then the next one must say it too.
 local function renew(KEYS, ARGV)
     local now = clock()
     local stood = (tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0) > 0) and 1 or 0
-    redis.call('ZADD', KEYS[1], integer(now + tonumber(ARGV[2])), ARGV[1])
+    if stood == 1 or ARGV[4] == '1' then
+        redis.call('ZADD', KEYS[1], integer(now + tonumber(ARGV[2])), ARGV[1])
+    end
     local expired = redis.call('ZRANGEBYSCORE', KEYS[1], integer(-now), integer(now), 'LIMIT', 0, ARGV[3])
     return { server(), stood, expired }
 end
