@@ -8,12 +8,19 @@ pub mod faults;
 pub mod memory;
 pub mod redis;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::delivery::EphemeralKind;
 use crate::ids::LogName;
 use crate::message::{Draft, Entry, Position, Stored};
+
+/// Orders that the control log keeps, whatever rooms keep: an instance that was cut off must find them.
+pub const CONTROL_MESSAGES: usize = 1_000;
+/// How long it keeps them.
+pub const CONTROL_AGE: Duration = Duration::from_secs(86_400);
 
 /// Certainly not done: the backplane cannot be reached or refuses. The text is for the log, not for clients.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -13,7 +13,7 @@ mod reply;
 mod trouble;
 
 pub use self::client::SetUpError;
-pub(crate) use self::client::{Address, Message};
+pub(crate) use self::client::{Address, Message, Role};
 pub use self::health::Health;
 pub(crate) use self::library::Function;
 pub(crate) use self::link::{CallError, Link, bytes, number};

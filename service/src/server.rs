@@ -327,7 +327,8 @@ impl Server {
         tasks.spawn(deliver(Arc::clone(&services), arrivals, end.clone()));
         tasks.spawn(Arc::clone(&services.attendance).run(end.clone()));
         let (followed, control) = oneshot::channel();
-        tasks.spawn(control::follow(Arc::clone(&services.hub), followed, end.clone()));
+        let (hub, directory) = (Arc::clone(&services.hub), Arc::clone(&services.directory));
+        tasks.spawn(control::follow(hub, directory, followed, end.clone()));
         tasks.spawn(announce(Arc::clone(&services), end.clone()));
         tasks.spawn(accept::serve(public, public_router, edge.clone(), tasks.clone(), end.clone()));
         tasks.spawn(accept::serve(admin, admin_router, edge, tasks.clone(), end.clone()));

@@ -1,6 +1,9 @@
 //! What reaches the server: one command for a publish, and nothing outside the prefix.
 
+use std::time::Duration;
+
 use parley_service::backplane::Backplane as _;
+use parley_service::backplane::redis::Retention;
 use parley_service::delivery::EphemeralKind;
 use parley_service::directory::redis::RedisDirectory;
 use parley_service::directory::{Directory as _, InstanceRecord};
@@ -9,9 +12,10 @@ use parley_service::message::Draft;
 use parley_service::presence::Presence as _;
 use parley_service::presence::redis::RedisPresence;
 use parley_service::rights::RoomSpan;
-use parley_tests::redis::{Redis, Wire};
+use parley_tests::eventually::eventually_fetched;
+use parley_tests::redis::{Answer, Redis, Wire};
 
-use crate::rig::{DEADLINE, draft, fill, instance, room, user};
+use crate::rig::{DEADLINE, draft, fill, instance, open, room, user};
 
 /// The commands that clients sent until the one that says `over`; without what instances do by themselves.
 async fn until_over(monitor: &mut Wire) -> Vec<String> {
@@ -72,7 +76,7 @@ async fn a_listing_looks_only_at_rooms_that_the_rights_allow() {
     }
     let all = [RoomSpan::all()];
     let listed = async || directory.rooms(&all, None, 10).await.unwrap().rooms.len();
-    parley_tests::eventually::eventually_fetched(DEADLINE, listed, |rooms| *rooms == 3).await;
+    eventually_fetched(DEADLINE, listed, |rooms| *rooms == 3).await;
     index(&redis, (0..500).map(|number| format!("n{number}"))).await;
     let mut monitor = redis.wire().await;
     monitor.ask(&["MONITOR"]).await.unwrap();
@@ -93,7 +97,7 @@ async fn a_listing_among_rooms_that_are_gone_ends_and_goes_on_where_it_was() {
     fill(&backplane, &room("z"), 1).await;
     let all = [RoomSpan::all()];
     let listed = async || directory.rooms(&all, None, 10).await.unwrap().rooms.len();
-    parley_tests::eventually::eventually_fetched(DEADLINE, listed, |rooms| *rooms == 1).await;
+    eventually_fetched(DEADLINE, listed, |rooms| *rooms == 1).await;
     index(&redis, (0..100).map(|number| format!("gone-{number:02}"))).await;
     let mut monitor = redis.wire().await;
     monitor.ask(&["MONITOR"]).await.unwrap();
@@ -108,6 +112,59 @@ async fn a_listing_among_rooms_that_are_gone_ends_and_goes_on_where_it_was() {
         next = listed.next;
     }
     assert_eq!(redis.ask(&["ZRANGE", "parley:{rooms}:index", "0", "-1"]).await.texts(), ["z"]);
+}
+
+/// How many names are in the index.
+async fn indexed(redis: &Redis) -> i64 {
+    match redis.ask(&["ZCARD", "parley:{rooms}:index"]).await {
+        Answer::Number(count) => count,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn rooms_that_are_gone_leave_the_index_some_at_a_time() {
+    let redis = Redis::start().await;
+    let ((backplane, _a), (other, _b)) = (instance(&redis).await, instance(&redis).await);
+    for name in ["a", "gone-123", "z"] {
+        fill(&backplane, &room(name), 1).await;
+    }
+    index(&redis, (0..500).map(|number| format!("gone-{number:03}")).chain(["a".to_owned(), "z".to_owned()])).await;
+    // The first sweep comes by itself, and is everybody's.
+    let directories = [RedisDirectory::new(&backplane), RedisDirectory::new(&other)];
+    let swept = 502 - (200 - 2);
+    eventually_fetched(DEADLINE, async || indexed(&redis).await, |count| *count == swept).await;
+    for directory in &directories {
+        assert_eq!(directory.sweep().await, Ok(0));
+    }
+    let mut monitor = redis.wire().await;
+    monitor.ask(&["MONITOR"]).await.unwrap();
+    // Each name is looked at before it is removed and behind that, and no other is.
+    for (directory, removed, looks) in [(0, 200, [20, 0, 1]), (1, 101, [0, 20, 1]), (0, 0, [0, 0, 0])] {
+        // A minute later.
+        redis.ask(&["HDEL", "parley:{rooms}:sweep", "until"]).await;
+        assert_eq!(directories[directory].sweep().await, Ok(removed));
+        assert_eq!(counted(&redis, &mut monitor, &["{r:gone-25", "{r:gone-45", "\"ZREM\""]).await, looks);
+    }
+    let left = redis.ask(&["ZRANGE", "parley:{rooms}:index", "0", "-1"]).await;
+    assert_eq!(left.texts(), ["a", "gone-123", "z"]);
+    let made = redis.ask(&["EXISTS", "parley:{r:gone-000}:meta"]).await;
+    assert_eq!(made, Answer::Number(0), "looking makes nothing");
+}
+
+#[tokio::test]
+async fn a_room_that_comes_back_while_it_is_removed_stays_in_the_index() {
+    let redis = Redis::start().await;
+    let (backplane, _instance) = instance(&redis).await;
+    backplane.positions(&[room("r")]).await.unwrap();
+    let head = "local function command(KEYS, ARGV)\n";
+    let comes_back = "if ARGV[1] == 'ZREM' then redis.call('HSET', 'parley:{r:back}:meta', 'o', '1') end\n";
+    redis.change_library(head, &format!("{head}{comes_back}")).await;
+    index(&redis, ["back".to_owned(), "gone".to_owned()].into_iter()).await;
+    let _directory = RedisDirectory::new(&backplane);
+    let gone = async || redis.ask(&["ZRANGE", "parley:{rooms}:index", "0", "-1"]).await;
+    let left = eventually_fetched(DEADLINE, gone, |left| left.texts() == ["back"]).await;
+    assert_eq!(left.texts(), ["back"]);
 }
 
 #[tokio::test]
@@ -148,7 +205,7 @@ async fn nothing_lies_outside_the_prefix() {
     directory.ban(&user("u"), DEADLINE).await.unwrap();
     let record = InstanceRecord { server_id: ServerId::parse("s").unwrap(), sessions: 1, draining: false };
     directory.announce(record).await.unwrap();
-    parley_tests::eventually::eventually_fetched(
+    eventually_fetched(
         DEADLINE,
         async || directory.rooms(&[RoomSpan::all()], None, 10).await.unwrap().rooms.len(),
         |rooms| *rooms == 1,
@@ -177,6 +234,7 @@ async fn nothing_lies_outside_the_prefix() {
             "parley:{r:a%20%7Bb%7D%3Ac}:meta",
             "parley:{r:a%20%7Bb%7D%3Ac}:who",
             "parley:{rooms}:index",
+            "parley:{rooms}:sweep",
         ]
     );
     let channels = redis.ask(&["PUBSUB", "SHARDCHANNELS"]).await;
@@ -193,7 +251,7 @@ async fn what_is_stored_expires() {
     backplane.publish(&room("r"), &Draft { key, ..draft("x") }).await.unwrap();
     backplane.positions(&[room("never written to")]).await.unwrap();
     let seconds = async |key: &str| match redis.ask(&["TTL", key]).await {
-        parley_tests::redis::Answer::Number(seconds) => seconds,
+        Answer::Number(seconds) => seconds,
         other => panic!("{other:?}"),
     };
     let day = 86_400;
@@ -205,6 +263,33 @@ async fn what_is_stored_expires() {
     assert!((590..=600).contains(&unwritten), "a name that somebody made up: {unwritten}");
     let key = seconds("parley:{r:r}:k:u%0Ak").await;
     assert!((290..=300).contains(&key), "{key}");
+}
+
+#[tokio::test]
+async fn what_says_where_a_log_is_outlives_the_log_also_with_a_year_of_history() {
+    let redis = Redis::start().await;
+    let day = 86_400;
+    let year = Retention { messages: 1_000, age: Duration::from_secs(365 * day) };
+    let (backplane, _arrivals) = open(&redis.config("parley"), year).await;
+    let (former, _instance) = instance(&redis).await;
+    let days = async |key: &str| match redis.ask(&["TTL", key]).await {
+        Answer::Number(seconds) => (u64::try_from(seconds).unwrap() + day / 2) / day,
+        other => panic!("{other:?}"),
+    };
+    let all = async |name: &str| {
+        (days(&format!("parley:{{r:{name}}}:log")).await, days(&format!("parley:{{r:{name}}}:meta")).await)
+    };
+    backplane.publish(&room("r"), &draft("x")).await.unwrap();
+    assert_eq!(all("r").await, (411, 730));
+
+    // Written with a day of history, and again some hours after that became a year.
+    former.publish(&room("s"), &draft("x")).await.unwrap();
+    assert_eq!(all("s").await, (1, 30));
+    for when in ["t", "x"] {
+        redis.ask(&["HINCRBY", "parley:{r:s}:meta", when, "-14400000"]).await;
+    }
+    backplane.publish(&room("s"), &draft("y")).await.unwrap();
+    assert_eq!(all("s").await, (411, 730));
 }
 
 #[tokio::test]
@@ -231,8 +316,8 @@ async fn one_survivor_cleans_up_with_one_call_for_a_room_and_bounded_ones_for_a_
         assert_eq!((one, other), (Ok(true), Ok(true)));
         redis.ask(&["ZCARD", "parley:{leases}:until"]).await
     };
-    let two = |count: &parley_tests::redis::Answer| matches!(count, parley_tests::redis::Answer::Number(2));
-    parley_tests::eventually::eventually_fetched(DEADLINE * 2, leases, two).await;
+    let two = |count: &Answer| matches!(count, Answer::Number(2));
+    eventually_fetched(DEADLINE * 2, leases, two).await;
     redis.ask(&["ECHO", "over"]).await;
     let commands = until_over(&mut monitor).await;
     let clears = |room: &str| commands.iter().filter(|line| line.contains("_clear\"") && line.contains(room)).count();

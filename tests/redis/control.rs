@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use parley_service::clock::{Clock as _, SystemClock};
-use parley_service::config::Secret;
+use parley_service::config::{Config, Secret};
 use parley_tests::client::{Client, Event};
 use parley_tests::eventually::eventually_fetched;
 use parley_tests::http;
@@ -20,9 +20,14 @@ const KEY: &str = "the-key-of-the-api-0123456789";
 
 /// Two instances, the second one behind a proxy.
 async fn fleet(redis: &Redis) -> ([Node; 2], Proxy) {
+    fleet_with(redis, |_| {}).await
+}
+
+async fn fleet_with(redis: &Redis, change: fn(&mut Config)) -> ([Node; 2], Proxy) {
     let proxy = Proxy::to_port(redis.port(), 1).await;
     let with_key = |builder: parley_tests::node::NodeBuilder| {
-        builder.config(|config| config.api_key = Some(Secret::new(KEY))).start()
+        let builder = builder.config(|config| config.api_key = Some(Secret::new(KEY)));
+        builder.config(change).start()
     };
     let near = with_key(redis.node("near")).await;
     let url = format!("redis://{}", proxy.address());
@@ -124,6 +129,45 @@ async fn an_instance_that_was_cut_off_carries_orders_out_when_it_is_back() {
         // Black connections look alive to the server: it cannot tell when the instance is back.
         assert!(weather == black || took < IN_TIME, "{took:?} after {weather:?}");
     }
+}
+
+#[tokio::test]
+async fn orders_are_kept_whatever_rooms_keep() {
+    let redis = Redis::start().await;
+    let (nodes, _proxy) = fleet_with(&redis, |config| config.history.messages = 2).await;
+    let users = ["u0", "u1", "u2", "u3", "u4"];
+    let mut sessions = Vec::new();
+    for user in users {
+        sessions.push(joined(&nodes[1], user).await);
+    }
+    redis.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    let paths = users.map(|user| format!("/api/v1/users/{user}/disconnect"));
+    let orders = paths.iter().map(|path| order(&nodes[0], "POST", path, ""));
+    futures_util::future::join_all(orders).await;
+    for (session, user) in sessions.iter_mut().zip(users) {
+        assert_eq!(tokio::time::timeout(PATIENCE, effect(session)).await, Ok(Effect::Closed(4503)), "{user}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_control_log_lost_is_made_good_as_far_as_it_can_be() {
+    let redis = Redis::start().await;
+    let (nodes, proxy) = fleet(&redis).await;
+    let mut sessions = Vec::new();
+    for user in ["bob", "kim", "ann"] {
+        sessions.push(joined(&nodes[1], user).await);
+    }
+    proxy.set(Weather { refusing: true, ..Weather::default() });
+    proxy.cut();
+    let [kick, _, ban] = ORDERS;
+    order(&nodes[0], ban.1, ban.2, ban.3).await;
+    redis.ask(&["DEL", "parley:{c}:meta", "parley:{c}:log"]).await;
+    order(&nodes[0], kick.1, kick.2, kick.3).await;
+    proxy.heal();
+    for (session, expected) in sessions.iter_mut().zip([Effect::Closed(4502), Effect::Left]) {
+        assert_eq!(tokio::time::timeout(PATIENCE, effect(session)).await, Ok(expected));
+    }
+    sessions[2].expect_quiet().await;
 }
 
 /// Instances that listen, as the server sees it.

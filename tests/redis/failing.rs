@@ -10,9 +10,10 @@ use parley_service::message::{Draft, Position};
 use parley_service::presence::redis::RedisPresence;
 use parley_service::presence::{Presence as _, Roster};
 use parley_tests::eventually::eventually_fetched;
-use parley_tests::redis::Redis;
+use parley_tests::proxy::{Proxy, Way, Weather};
+use parley_tests::redis::{Redis, config};
 
-use crate::rig::{DEADLINE, PLENTY, draft, fill, instance, offsets, open, ready, room, since, user};
+use crate::rig::{DEADLINE, PLENTY, draft, fill, instance, keeping, offsets, open, ready, room, since, user};
 
 /// Publishes until it is stored, as a client with a key would.
 async fn persist(backplane: &RedisBackplane, text: &str) -> Position {
@@ -253,6 +254,26 @@ async fn a_paused_server_fails_publishes_in_time_and_purges_nobody() {
         eventually_fetched(DEADLINE, async || presence.renew().await, Result::is_ok).await.unwrap();
         assert_eq!(presence.roster(&name, 10).await, Ok(both.clone()));
     }
+}
+
+#[tokio::test]
+async fn who_was_given_up_learns_it_although_the_answer_that_said_so_was_lost() {
+    let redis = Redis::start().await;
+    let proxy = Proxy::to_port(redis.port(), 1).await;
+    let url = format!("redis://{}", proxy.address());
+    let (backplane, _arrivals) = open(&config(&url, "parley"), keeping()).await;
+    let (presence, name) = (RedisPresence::new(&backplane), RoomName::parse("r").unwrap());
+    presence.enter(&name, &user("alice")).await.unwrap();
+    assert_eq!(presence.renew().await, Ok(true));
+    // Somebody else took it for dead, cleaned up after it, and forgot it.
+    redis.ask(&["DEL", "parley:{leases}:until", "parley:{r:r}:who", "parley:{r:r}:held"]).await;
+    proxy.set(Weather { down: Way::Held, ..Weather::default() });
+    presence.renew().await.unwrap_err();
+    proxy.heal();
+    let renewed = eventually_fetched(DEADLINE, async || presence.renew().await, Result::is_ok);
+    assert_eq!(renewed.await, Ok(false), "what it had entered is gone");
+    presence.enter(&name, &user("alice")).await.unwrap();
+    assert_eq!(presence.roster(&name, 10).await.unwrap().users, [user("alice")]);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! where there is one: `tests/run --only redis`.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what helps tests fails where it unwraps, too")]
 
+mod answers;
 mod chat;
 mod commands;
 mod conformance;

@@ -8,17 +8,7 @@ use crate::rig::{DEADLINE, draft, instance, room};
 
 /// Our library, loaded once more under another name, as a later version would be.
 async fn load_another(redis: &Redis) -> String {
-    let listed = redis.ask(&["FUNCTION", "LIST", "WITHCODE"]).await;
-    let mut texts = Vec::new();
-    let mut lists = vec![listed];
-    while let Some(list) = lists.pop() {
-        match list {
-            Answer::List(items) => lists.extend(items),
-            Answer::Text(text) => texts.push(text),
-            _ => {}
-        }
-    }
-    let code = texts.iter().find(|text| text.starts_with("#!lua name=")).unwrap();
+    let code = redis.library().await;
     let name = code["#!lua name=".len()..].lines().next().unwrap();
     let another = format!("{name}_later");
     let loaded = redis.ask(&["FUNCTION", "LOAD", &code.replace(name, &another)]).await;
@@ -41,8 +31,9 @@ async fn a_later_library_continues_the_epoch_also_after_a_replica_came() {
     let another = load_another(&redis).await;
     let (function, meta, log) = (format!("{another}_position"), "parley:{r:r}:meta", "parley:{r:r}:log");
     for _ in 0..2 {
-        let told = redis.ask(&["FCALL", &function, "2", meta, log, "00000000000000ff", "5", "1000000"]).await;
-        assert_eq!(told, Answer::List(vec![Answer::Text(stored.epoch.to_string()), Answer::Text("1".to_owned())]));
+        let told = redis.ask(&["FCALL", &function, "2", meta, log, "00000000000000ff", "5", "1000000", "7"]).await;
+        let position = Answer::List(vec![Answer::Text(stored.epoch.to_string()), Answer::Text("1".to_owned())]);
+        assert_eq!(told, Answer::List(vec![Answer::Text("7".to_owned()), position]));
         assert_eq!(backplane.positions(&[room("r")]).await.unwrap(), [stored]);
     }
 }

@@ -1,10 +1,12 @@
-//! Decides from raw logs whether the promises of order (of sending, and of delivery), of no silent loss and of no needless gap were kept. It believes
-//! nothing but the lines: `journal.rs` says what they are, `resumer.rs` writes them. What a log really held is read from
+//! Decides from raw logs whether the promises of order (of sending, and of delivery), of no silent loss, of no needless gap
+//! and of true presence were kept. It believes nothing but the lines: `journal.rs` says what they are, `resumer.rs` writes them. What a log really held is read from
 //! the server, or, where it cannot have lost anything, concluded from what was acked and seen.
 
 mod attempts;
+mod inbox;
 mod moves;
 mod order;
+mod presence;
 mod reader;
 mod truth;
 
@@ -43,6 +45,8 @@ pub enum Fault {
     NotWhole(String),
     /// Most of the sessions that were asked to move were asked for one instant.
     Bunched(String),
+    /// Somebody is in a room and not told to be, or told to be and not there.
+    Absent(String),
     /// The fault did not do what it says, so that nothing is proved.
     Spared(String),
 }
@@ -72,6 +76,8 @@ pub struct Report {
     pub gap_sessions: usize,
     /// Sessions that moved because they were asked to; and the most that were asked for within 100 ms.
     pub moved: (usize, usize),
+    /// Answers about who is in a room that were compared with who is.
+    pub presence: usize,
     /// From the strike until no publish and no delivery took longer than [`LATE`] any more.
     pub whole_after: Option<Duration>,
 }
@@ -153,6 +159,12 @@ impl Report {
         self.count(|fault| matches!(fault, Fault::Repeated(_)))
     }
 
+    /// Answers about who is in a room that were not true.
+    #[must_use]
+    pub fn untrue(&self) -> usize {
+        self.count(|fault| matches!(fault, Fault::Absent(_)))
+    }
+
     /// Messages out of their order, or where they should not be.
     #[must_use]
     pub fn disordered(&self) -> usize {
@@ -172,6 +184,8 @@ fn marks(records: &[(String, Vec<Line>)]) -> BTreeMap<Mark, u64> {
 }
 
 fn examine(records: &[(String, Vec<Line>)], truth: &Truth) -> Report {
+    let records: Vec<_> = records.iter().map(|(name, lines)| (name.clone(), inbox::renamed(lines))).collect();
+    let records = records.as_slice();
     let mut report = Report::default();
     let mut attempts = Attempts::default();
     for (name, lines) in records {
@@ -187,6 +201,7 @@ fn examine(records: &[(String, Vec<Line>)], truth: &Truth) -> Report {
         attempts.arrivals(reader.into_arrivals());
     }
     moves::account(records, &mut report);
+    presence::account(records, &mut report);
     report.faults.extend(truth.stored_twice());
     attempts.account(truth, &marks(records), &mut report);
     report

@@ -39,6 +39,8 @@ pub enum Event {
     Mark(Mark),
     /// What a log held at the end of the run: read from the server, behind the service's back.
     Log(Log),
+    /// What an instance told at the end of the run of who is in a room.
+    Presence(Presence),
 }
 
 /// What the runner of a trial did, in this order.
@@ -68,6 +70,19 @@ pub struct Log {
     pub epochs: Vec<(String, u64)>,
     /// What is kept: the epoch that wrote it, offset, key.
     pub entries: Vec<(String, u64, String)>,
+}
+
+/// Who is in a room, and who is said to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Which room.
+    pub room: String,
+    /// Which instance was asked.
+    pub instance: String,
+    /// Users with a session in it, in order.
+    pub members: Vec<String>,
+    /// What the instance told last, in order.
+    pub told: Vec<String>,
 }
 
 /// See the module. Cloning shares it.

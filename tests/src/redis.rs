@@ -242,6 +242,32 @@ impl Redis {
         }
     }
 
+    /// The text of the only library of functions that it has.
+    ///
+    /// # Panics
+    /// It has none.
+    pub async fn library(&self) -> String {
+        let mut lists = vec![self.ask(&["FUNCTION", "LIST", "WITHCODE"]).await];
+        while let Some(list) = lists.pop() {
+            match list {
+                Answer::List(items) => lists.extend(items),
+                Answer::Text(text) if text.starts_with("#!lua name=") => return text,
+                _ => {}
+            }
+        }
+        panic!("there is no library");
+    }
+
+    /// Makes the functions of the library do something else.
+    ///
+    /// # Panics
+    /// The library has no such text.
+    pub async fn change_library(&self, from: &str, to: &str) {
+        let library = self.library().await;
+        assert!(library.contains(from), "{library}");
+        self.ask(&["FUNCTION", "LOAD", "REPLACE", &library.replace(from, to)]).await;
+    }
+
     /// The settings with which an instance reaches it.
     #[must_use]
     pub fn config(&self, prefix: &str) -> RedisConfig {

@@ -1,6 +1,6 @@
 //! A good client: it comes back when the connection is gone or it is told to, resumes from where it was, repeats what was
 //! not acked under the same key and in the same order, and writes down all it did and saw in a
-//! `journal.rs`, for `checker.rs`. It judges nothing.
+//! `journal.rs`, for `checker.rs`. It judges nothing. Its inbox is the room `@me`; what it publishes to `@bob` goes to Bob.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -67,6 +67,8 @@ struct Driver {
     unacked: BTreeMap<String, VecDeque<Publish>>,
     unacked_max: usize,
     next_key: u64,
+    /// The join of `@me` was answered on this connection. Until then the session is in it from now on, not from where we were.
+    inbox: bool,
 }
 
 /// What is to be published.
@@ -146,6 +148,7 @@ impl Resumer {
             unacked: BTreeMap::new(),
             unacked_max,
             next_key: 0,
+            inbox: false,
         };
         let mut task = JoinSet::new();
         task.spawn(driver.run());
@@ -171,6 +174,12 @@ impl Resumer {
     pub async fn publish(&self, room: &str, msg: impl Into<Value>) {
         self.state.lock().unacked += 1;
         self.publish.send((room.to_owned(), msg.into())).await.expect("the client runs");
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its name and all it did and saw so far, for the checker.
@@ -264,6 +273,7 @@ impl Driver {
     async fn live(&mut self, mut client: Client) -> End {
         let mut later: FuturesUnordered<BoxFuture<'static, Later>> = FuturesUnordered::new();
         self.unacked.values_mut().flatten().for_each(|publish| publish.sent = Sent::No);
+        self.inbox = false;
         for room in self.rooms.clone() {
             self.join(&mut client, &room).await;
         }
@@ -329,10 +339,19 @@ impl Driver {
         let mut frames = Vec::new();
         for Publish { key, msg, sent } in first.filter(|publish| publish.sent == Sent::No) {
             *sent = Sent::Yes;
-            frames.push(json!({ "type": "chat", "id": key, "room": room, "msg": msg, "key": key }));
+            let (field, name) = room.strip_prefix('@').map_or(("room", room), |user| ("to", user));
+            frames.push(json!({ "type": "chat", "id": key, field: name, "msg": msg, "key": key }));
         }
         for frame in frames {
             self.send(client, frame).await;
+        }
+    }
+
+    /// With its inbox, a client takes up its direct messages again.
+    async fn send_letters(&mut self, client: &mut Client, room: &str) {
+        let to: Vec<_> = self.unacked.keys().filter(|to| room == "@me" && to.starts_with('@')).cloned().collect();
+        for to in to {
+            self.send_next(client, &to).await;
         }
     }
 
@@ -357,16 +376,19 @@ impl Driver {
             }));
         };
         match frame.kind() {
+            "joined" | "direct" | "gap" if frame.room() == "@me" && !self.inbox && !frame["id"].is_string() => {}
             "joined" if self.rooms.iter().any(|room| room == frame.room()) => {
+                self.inbox |= frame.room() == "@me";
                 let more = self.joined(frame);
                 if more {
                     self.join(client, frame.room()).await;
                 } else if frame["id"].is_string() {
                     // What was on its way when the last connection ended.
                     self.send_next(client, frame.room()).await;
+                    self.send_letters(client, frame.room()).await;
                 }
             }
-            "message" => {
+            "message" | "direct" => {
                 if let Some(at) = self.state.lock().at.get_mut(frame.room()) {
                     at.1 = frame.offset();
                 }
@@ -376,12 +398,14 @@ impl Driver {
                 self.state.lock().at.insert(frame.room().to_owned(), position);
             }
             "ack" => {
-                let (room, key) = (frame.room(), frame.text("id"));
-                let queue = self.unacked.entry(room.to_owned()).or_default();
-                if let Some(place) = queue.iter().position(|publish| publish.key == key) {
-                    queue.remove(place);
-                    self.acked(frame);
-                    self.send_next(client, room).await;
+                let key = frame.text("id");
+                let first_with = |queue: &VecDeque<Publish>| queue.iter().position(|publish| publish.key == key);
+                let mut all = self.unacked.iter_mut();
+                let of =
+                    all.find_map(|(room, queue)| first_with(queue).map(|place| (room.clone(), queue.remove(place))));
+                if let Some((room, _)) = of {
+                    self.acked(&room, frame);
+                    self.send_next(client, &room).await;
                 }
             }
             "error" => {
@@ -401,11 +425,11 @@ impl Driver {
         }
     }
 
-    fn acked(&self, frame: &Frame) {
+    fn acked(&self, room: &str, frame: &Frame) {
         let mut state = self.state.lock();
         state.unacked -= 1;
-        let count = state.acked.get(frame.room()).map_or(1, |acked| acked.0 + 1);
-        state.acked.insert(frame.room().to_owned(), (count, frame.epoch().to_owned(), frame.offset()));
+        let count = state.acked.get(room).map_or(1, |acked| acked.0 + 1);
+        state.acked.insert(room.to_owned(), (count, frame.epoch().to_owned(), frame.offset()));
     }
 
     fn joined(&self, frame: &Frame) -> bool {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use self::crowd::Crowd;
 use self::fault::Fault;
 use self::scene::Scene;
-use crate::checker::{Report, check_trial};
+use crate::checker::{self, Report, check_trial};
 use crate::journal::{self, Event, Line, Log, Mark};
 use crate::redis::pass;
 
@@ -22,6 +22,9 @@ use crate::redis::pass;
 const WHOLE: Duration = Duration::from_secs(45);
 /// How long publishers may take for what they have not got acked, and readers to the end of the logs.
 const SETTLE: Duration = Duration::from_secs(30);
+
+/// How long until presence is true: that of a half-open connection (promise 4), and what a leave is held for.
+const PRESENT: Duration = Duration::from_secs(50);
 
 /// What a trial is about, in its folder.
 const ABOUT: &str = "about";
@@ -48,6 +51,7 @@ pub async fn run(fault: Fault, seed: u64, seconds: Duration, folder: &Path) -> a
     let silent = crowd.falls_silent(SETTLE).await;
     scene.mark(Mark::Silent);
     let settled = crowd.settles(&scene, SETTLE).await;
+    scene.note_presence(crowd.presence(&scene, PRESENT).await);
     let logs = scene.logs(&crowd.rooms()).await;
     drop(crowd);
     if silent && settled {
@@ -78,5 +82,9 @@ pub fn judge(folder: &Path) -> anyhow::Result<Report> {
         records.push((name.to_string_lossy().into_owned(), lines));
     }
     records.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(check_trial(&records, &logs, fault.allowed()))
+    let mut report = check_trial(&records, &logs, fault.allowed());
+    if report.presence == 0 {
+        report.faults.insert(checker::Fault::Absent("nobody asked who is there".to_owned()));
+    }
+    Ok(report)
 }

@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 
 use self::outgoing::Outgoing;
 use self::subscriber::Subscriber;
-use super::{Arrivals, Backplane, Page, PageLimit, PublishError, Range, Unavailable};
+use super::{Arrivals, Backplane, CONTROL_AGE, CONTROL_MESSAGES, Page, PageLimit, PublishError, Range, Unavailable};
 use crate::clock::Clock;
 use crate::config::RedisConfig;
 use crate::delivery::EphemeralKind;
@@ -33,7 +33,7 @@ use crate::tracing_context::store_span;
 
 /// How long a repeat with the same key is recognised.
 const KEY_WINDOW: Duration = Duration::from_secs(300);
-/// How long the epoch and offset of a log outlive its last use. Longer than any history, so that offsets go on.
+/// How long at least the epoch and offset of a log outlive its last use. Without them, what the log still has is dropped.
 const META_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// Arrivals that may wait for the hub. Beyond, up to 16,384 wait in the connection; beyond that they are lost, and the
 /// hub is told that it lags.
@@ -50,6 +50,13 @@ pub struct Retention {
     pub messages: usize,
     /// Age at which a message goes.
     pub age: Duration,
+}
+
+impl Retention {
+    /// Longer than any message of the log stands, so that offsets go on.
+    fn meta_ms(&self) -> u64 {
+        millis(META_KEPT).max(millis(self.age).saturating_mul(2))
+    }
 }
 
 /// An instance's logs in Redis. Presence and the directory over the same link are made from it.
@@ -120,22 +127,25 @@ impl RedisBackplane {
         }
     }
 
-    fn age_ms(&self) -> u64 {
-        millis(self.retention.age)
+    fn kept(&self, log: &LogName) -> Retention {
+        match log {
+            LogName::Control => Retention { messages: CONTROL_MESSAGES, age: CONTROL_AGE },
+            LogName::Room(_) | LogName::Inbox(_) => self.retention,
+        }
     }
 
     async fn publish_now(&self, log: &LogName, drafts: &[Draft]) -> Vec<Result<Stored, PublishError>> {
         let link = &self.link;
-        let names = link.keys.log(log);
+        let (names, kept) = (link.keys.log(log), self.kept(log));
         let mut keys = vec![names.meta(), names.log()];
         let mut arguments = vec![
             bytes(names.channel()),
             bytes(link.candidate().to_string()),
             number(link.now_ms()),
-            number(millis(META_KEPT)),
-            number(self.age_ms()),
+            number(kept.meta_ms()),
+            number(millis(kept.age)),
             number(millis(KEY_WINDOW)),
-            number(self.retention.messages as u64),
+            number(kept.messages as u64),
         ];
         for draft in drafts {
             keys.extend(draft.key.as_ref().map(|key| names.retry(key)));
@@ -148,17 +158,13 @@ impl RedisBackplane {
                 bytes(draft.tail.clone()),
             ]);
         }
-        let stored = link.call(Function::Publish, keys, arguments).instrument(store_span("redis", "FCALL"));
-        let error = match stored.await {
+        let asked = link.call(Function::Publish, keys, arguments).instrument(store_span("redis", "FCALL"));
+        let error = match asked.await {
             Ok(answer) => {
                 if let LogName::Room(room) = log {
                     self.wrote([room.clone()]);
                 }
-                let answer = answer.into_array();
-                let mut answers: Vec<_> = answer.chunks(3).take(drafts.len()).map(stored_at).collect();
-                let partial = || Unavailable("the server stored only the messages before this one".to_owned());
-                answers.resize_with(drafts.len(), || Err(partial().into()));
-                return answers;
+                return stored(&answer, drafts.len());
             }
             Err(CallError::Late(text) | CallError::Broken(text)) => PublishError::OutcomeUnknown(text),
             // A function that answers with an error has stored nothing: see `publish` in the library.
@@ -178,7 +184,8 @@ impl RedisBackplane {
     pub(crate) async fn position(&self, log: &LogName) -> Result<Position, Unavailable> {
         let link = &self.link;
         let names = link.keys.log(log);
-        let arguments = vec![bytes(link.candidate().to_string()), number(link.now_ms()), number(millis(META_KEPT))];
+        let meta_ms = number(self.kept(log).meta_ms());
+        let arguments = vec![bytes(link.candidate().to_string()), number(link.now_ms()), meta_ms];
         let keys = vec![names.meta(), names.log()];
         let answer = link.ask(Function::Position, Function::PositionOnly, keys, arguments).await;
         let answer = answer.map_err(|error| unavailable(&error))?.into_array();
@@ -202,7 +209,7 @@ impl RedisBackplane {
 
     async fn read_now(&self, log: &LogName, range: Range, limit: PageLimit) -> Result<Page, Unavailable> {
         let link = &self.link;
-        let names = link.keys.log(log);
+        let (names, kept) = (link.keys.log(log), self.kept(log));
         let (kind, epoch, offset, downwards) = match range {
             Range::Since(Position { epoch, offset }) => ("since", epoch.to_string(), offset, false),
             Range::Newest => ("newest", "-".to_owned(), 0, true),
@@ -212,8 +219,8 @@ impl RedisBackplane {
         let arguments = vec![
             bytes(link.candidate().to_string()),
             number(link.now_ms()),
-            number(millis(META_KEPT)),
-            number(self.age_ms()),
+            number(kept.meta_ms()),
+            number(millis(kept.age)),
             bytes(kind),
             bytes(epoch),
             number(offset),
@@ -293,14 +300,27 @@ fn position(epoch: &Reply, offset: &Reply) -> Option<Position> {
     Some(Position { epoch: Epoch::parse(epoch.text()?)?, offset: u64::try_from(offset.number()?).ok()? })
 }
 
-/// Where one message of a publish is. An answer that nobody understands says nothing about what was stored.
-fn stored_at(answer: &[Reply]) -> Result<Stored, PublishError> {
+/// Where the messages of a publish are. The server says nothing of the last ones if it could not store them; any other
+/// answer says nothing about what was stored.
+fn stored(answer: &Reply, drafts: usize) -> Vec<Result<Stored, PublishError>> {
     let understood = || {
-        let [epoch, offset, at] = answer else { return None };
-        let at = at.number().and_then(|at| u64::try_from(at).ok())?;
-        Some(Stored { position: position(epoch, offset)?, at })
+        let Reply::Array(words) = answer else { return None };
+        let whole = words.len() % 3 == 0 && (3..=3 * drafts).contains(&words.len());
+        whole.then(|| words.chunks(3).map(stored_at).collect::<Option<Vec<_>>>())?
     };
-    understood().ok_or_else(|| PublishError::OutcomeUnknown(nonsense("publish").0))
+    let Some(stored) = understood() else {
+        return vec![Err(PublishError::OutcomeUnknown(nonsense("publish").0)); drafts];
+    };
+    let partial = || Unavailable("the server stored only the messages before this one".to_owned());
+    let mut answers: Vec<_> = stored.into_iter().map(Ok).collect();
+    answers.resize_with(drafts, || Err(partial().into()));
+    answers
+}
+
+fn stored_at(answer: &[Reply]) -> Option<Stored> {
+    let [epoch, offset, at] = answer else { return None };
+    let at = at.number().and_then(|at| u64::try_from(at).ok())?;
+    Some(Stored { position: position(epoch, offset)?, at })
 }
 
 fn entry(payload: Reply) -> Option<Entry> {
@@ -317,4 +337,39 @@ fn is_trace(text: &str) -> bool {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_answer_to_a_publish_says_what_was_stored() {
+        let words = |text: &str| {
+            let words = text.split_whitespace().map(|word| Reply::Bytes(Bytes::copy_from_slice(word.as_bytes())));
+            Reply::Array(words.collect())
+        };
+        let epoch = Epoch::from_bits(0xfeed);
+        let at = |offset| Ok(Stored { position: Position { epoch, offset }, at: 5 });
+        let first = "000000000000feed 7 5";
+        assert_eq!(stored(&words(&format!("{first} 000000000000feed 8 5")), 2), [at(7), at(8)]);
+        let partial = stored(&words(first), 2);
+        assert_eq!(partial[0], at(7));
+        assert!(matches!(partial[1], Err(PublishError::Unavailable(_))), "{partial:?}");
+        let foreign = [
+            Reply::Nil,
+            Reply::Number(1),
+            words(""),
+            words("000000000000feed 7"),
+            words(&format!("{first} 000000000000feed")),
+            words(&format!("{first} {first} {first}")),
+            words(&format!("{first} 0 bob carol")),
+            words("alice bob carol"),
+        ];
+        for answer in foreign {
+            let unknown = stored(&answer, 2);
+            let all = unknown.iter().all(|one| matches!(one, Err(PublishError::OutcomeUnknown(_))));
+            assert!(all && unknown.len() == 2, "{answer:?}: {unknown:?}");
+        }
+    }
 }

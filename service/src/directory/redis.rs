@@ -1,5 +1,7 @@
 //! The facts about all instances, in Redis or Valkey: bans are keys that expire, what instances say of themselves is a
-//! hash with an end for each, and the rooms are an index that every instance adds to at intervals.
+//! hash with an end for each, and the rooms are an index that is kept by `redis/index.rs`.
+
+mod index;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +16,7 @@ use crate::ids::{LogName, RoomName, ServerId, UserId};
 use crate::redis::{Function, Link, Reply, bytes, number};
 use crate::rights::RoomSpan;
 
-/// How often rooms that were published to are indexed.
-const INDEX_EVERY: Duration = Duration::from_secs(2);
-/// Rooms that are indexed with one command.
+/// Rooms that one command names.
 const ROOMS_AT_ONCE: usize = 500;
 
 /// An instance's view of the directory.
@@ -38,24 +38,28 @@ impl RedisDirectory {
     pub fn new(backplane: &Arc<RedisBackplane>) -> Arc<Self> {
         let link = Arc::clone(backplane.link());
         // The task must not keep alive what ends it.
-        let indexed = Arc::downgrade(backplane);
-        let indexing = {
-            let link = Arc::clone(&link);
-            async move {
-                let mut every = tokio::time::interval(INDEX_EVERY);
-                loop {
-                    every.tick().await;
-                    let Some(backplane) = indexed.upgrade() else { return };
-                    index(&link, &backplane).await;
-                }
-            }
-        };
-        link.tasks.spawn(link.stop.clone().run_until_cancelled_owned(indexing));
+        let keeping = index::keep(Arc::clone(&link), Arc::downgrade(backplane));
+        link.tasks.spawn(link.stop.clone().run_until_cancelled_owned(keeping));
         Arc::new(Self { link, backplane: Arc::clone(backplane) })
     }
 
-    async fn command(&self, name: &'static str, arguments: Vec<fred::types::Value>) -> Result<Reply, Unavailable> {
-        self.link.command(name, arguments).await.map_err(|error| unavailable(&error))
+    /// Looks at the next rooms of the index and removes those that are gone, unless somebody did within the last minute; it
+    /// happens by itself every minute. Returns how many it removed.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn sweep(&self) -> Result<usize, Unavailable> {
+        index::sweep(&self.link).await
+    }
+
+    async fn run(
+        &self,
+        function: Function,
+        command: &'static str,
+        key: String,
+        arguments: Vec<fred::types::Value>,
+    ) -> Result<Reply, Unavailable> {
+        self.link.run(function, command, key, arguments).await.map_err(|error| unavailable(&error))
     }
 
     async fn rooms_now(&self, spans: &[RoomSpan], after: Option<&str>, most: usize) -> Result<Listed, Unavailable> {
@@ -113,9 +117,9 @@ impl RedisDirectory {
         };
         // No name has this byte: it is in no UTF-8.
         let to = if prefix.is_empty() { b"+".to_vec() } else { [b"(", prefix.as_bytes(), b"\xff"].concat() };
-        let (index, limit) = (bytes(self.link.keys.rooms()), number(most as u64));
-        let arguments = [index, bytes(from), bytes(to), bytes("BYLEX"), bytes("LIMIT"), number(0), limit];
-        let names = self.command("ZRANGE", arguments.into()).await?.into_array();
+        let (index, limit) = (self.link.keys.rooms(), number(most as u64));
+        let arguments = vec![bytes(from), bytes(to), bytes("BYLEX"), bytes("LIMIT"), number(0), limit];
+        let names = self.run(Function::Look, "ZRANGE", index, arguments).await?.into_array();
         Ok(names.iter().filter_map(|name| name.text().map(str::to_owned)).collect())
     }
 
@@ -123,14 +127,14 @@ impl RedisDirectory {
     async fn names_indexed(&self, ones: &[RoomSpan], after: Option<&str>) -> Result<Vec<String>, Unavailable> {
         let names = ones.iter().map(RoomSpan::start);
         let names: Vec<_> = names.filter(|name| after.is_none_or(|after| *name > after)).map(str::to_owned).collect();
-        if names.is_empty() {
-            return Ok(names);
+        let mut indexed = Vec::new();
+        for names in names.chunks(ROOMS_AT_ONCE) {
+            let asked = names.iter().cloned().map(bytes).collect();
+            let scores = self.run(Function::Look, "ZMSCORE", self.link.keys.rooms(), asked).await?.into_array();
+            let scored = names.iter().zip(scores).filter(|(_, score)| *score != Reply::Nil);
+            indexed.extend(scored.map(|(name, _)| name.clone()));
         }
-        let mut arguments = vec![bytes(self.link.keys.rooms())];
-        arguments.extend(names.iter().cloned().map(bytes));
-        let scores = self.command("ZMSCORE", arguments).await?.into_array();
-        let indexed = names.into_iter().zip(scores).filter(|(_, score)| *score != Reply::Nil);
-        Ok(indexed.map(|(name, _)| name).collect())
+        Ok(indexed)
     }
 
     /// Adds rooms that hold a message; others leave the index.
@@ -148,24 +152,23 @@ impl RedisDirectory {
         if rooms.is_empty() {
             return;
         }
-        let mut arguments = vec![bytes(self.link.keys.rooms())];
-        arguments.extend(rooms.iter().map(|room| bytes(room.to_string())));
+        let rooms = rooms.iter().map(|room| bytes(room.to_string())).collect();
         // The next listing tries again.
-        drop(self.command("ZREM", arguments).await);
+        drop(self.run(Function::Remove, "ZREM", self.link.keys.rooms(), rooms).await);
     }
 
     async fn ban_now(&self, user: &UserId, lasts: Duration) -> Result<(), Unavailable> {
-        let key = bytes(self.link.keys.ban(user));
+        let key = self.link.keys.ban(user);
         let lasts = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX).min(MAX_BAN_MS);
         match lasts {
-            0 => self.command("DEL", vec![key]).await?,
-            _ => self.command("SET", vec![key, bytes("1"), bytes("PX"), number(lasts)]).await?,
+            0 => self.run(Function::Remove, "DEL", key, Vec::new()).await?,
+            _ => self.run(Function::Add, "SET", key, vec![bytes("1"), bytes("PX"), number(lasts)]).await?,
         };
         Ok(())
     }
 
     async fn banned_now(&self, user: &UserId) -> Result<Option<Duration>, Unavailable> {
-        let left = self.command("PTTL", vec![bytes(self.link.keys.ban(user))]).await?;
+        let left = self.run(Function::Look, "PTTL", self.link.keys.ban(user), Vec::new()).await?;
         let left = left.number().and_then(|left| u64::try_from(left).ok());
         Ok(left.filter(|left| *left > 0).map(Duration::from_millis))
     }
@@ -196,19 +199,6 @@ const MAX_BAN_MS: u64 = 100 * 365 * 86_400_000;
 fn record(reply: &Reply) -> Option<InstanceRecord> {
     let Record { server_id, sessions, draining } = serde_json::from_str(reply.text()?).ok()?;
     Some(InstanceRecord { server_id: ServerId::parse(&server_id).ok()?, sessions, draining })
-}
-
-async fn index(link: &Link, backplane: &RedisBackplane) {
-    let rooms: Vec<RoomName> = backplane.take_written().into_iter().collect();
-    for part in rooms.chunks(ROOMS_AT_ONCE) {
-        let mut arguments = vec![bytes(link.keys.rooms())];
-        for room in part {
-            arguments.extend([number(0), bytes(room.to_string())]);
-        }
-        if link.command("ZADD", arguments).await.is_err() {
-            backplane.wrote(part.iter().cloned());
-        }
-    }
 }
 
 impl Directory for RedisDirectory {

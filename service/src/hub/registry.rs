@@ -1,5 +1,6 @@
 //! The sessions of this instance and how to reach them all, or all of one user. Rooms are not its business.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -63,6 +64,12 @@ impl Registry {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Who is signed in.
+    #[must_use]
+    pub fn users(&self) -> HashSet<UserId> {
+        self.sessions.lock().slab.iter().filter_map(|(_, entry)| entry.user.clone()).collect()
     }
 
     /// Gives an order to all sessions of a user; returns how many. Looks at every session: orders are rare.

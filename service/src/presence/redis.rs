@@ -24,7 +24,7 @@ use crate::delivery::EphemeralKind;
 use crate::ids::{RoomName, UserId};
 use crate::protocol::limits::PRESENCE_EVENTS_MAX_USERS;
 use crate::protocol::server_frame::{PresenceChange, presence_event};
-use crate::redis::{CallError, Function, Link, Reply, bytes, ephemeral, number};
+use crate::redis::{Function, Link, Reply, bytes, ephemeral, number};
 
 /// Instances that are cleaned up after in one renewal. More are left for the next.
 const GIVEN_UP_AT_ONCE: u64 = 16;
@@ -111,8 +111,14 @@ impl RedisPresence {
         self.link.call(function, keys, arguments).await.map_err(|error| unavailable(&error))
     }
 
-    async fn command(&self, name: &'static str, arguments: Vec<fred::types::Value>) -> Result<Reply, Unavailable> {
-        self.link.command(name, arguments).await.map_err(|error: CallError| unavailable(&error))
+    async fn run(
+        &self,
+        function: Function,
+        command: &'static str,
+        key: String,
+        arguments: Vec<fred::types::Value>,
+    ) -> Result<Reply, Unavailable> {
+        self.link.run(function, command, key, arguments).await.map_err(|error| unavailable(&error))
     }
 
     async fn enter_now(&self, room: &RoomName, user: &UserId) -> Result<(), Unavailable> {
@@ -135,7 +141,7 @@ impl RedisPresence {
         // Listed first: a crash in between leaves a room in the list without users, not users without a room in it.
         if !state.listed.contains(room) {
             let list = self.link.keys.rooms_of_instance(&state.incarnation);
-            self.command("SADD", vec![bytes(list), bytes(room.to_string())]).await?;
+            self.run(Function::Add, "SADD", list, vec![bytes(room.to_string())]).await?;
             state.listed.insert(room.clone());
         }
         let (name, server) = (&state.incarnation, &state.server);
@@ -155,7 +161,7 @@ impl RedisPresence {
         let left = self.change(Function::Leave, PresenceChange::Leave, room, user, name, server).await?;
         if left.number() == Some(0) && state.listed.remove(room) {
             let list = self.link.keys.rooms_of_instance(&state.incarnation);
-            self.command("SREM", vec![bytes(list), bytes(room.to_string())]).await?;
+            self.run(Function::Remove, "SREM", list, vec![bytes(room.to_string())]).await?;
             if state.listed.is_empty() {
                 state.listed = HashSet::new();
             }
@@ -166,29 +172,25 @@ impl RedisPresence {
     /// What a large room costs is bounded by `most`, not by how many users there are.
     async fn roster_now(&self, room: &RoomName, most: usize) -> Result<Roster, Unavailable> {
         let who = self.link.keys.room(room).who();
-        let count = self.command("HLEN", vec![bytes(who.clone())]).await?.number();
-        let count = count.and_then(|count| usize::try_from(count).ok()).ok_or_else(|| nonsense("HLEN"))?;
-        if count <= most {
-            let users = self.command("HKEYS", vec![bytes(who)]).await?.into_array();
-            let mut users: Vec<UserId> = users.iter().filter_map(user).collect();
-            users.sort_unstable();
-            let count = users.len();
-            users.truncate(most);
-            return Ok(Roster { users, count });
-        }
+        let length = self.run(Function::Look, "HLEN", who.clone(), Vec::new()).await?.number();
+        let length = length.and_then(|length| usize::try_from(length).ok()).ok_or_else(|| nonsense("HLEN"))?;
+        let at_once = number(most.min(length).max(1) as u64);
         // A scan may tell a user twice.
         let (mut users, mut cursor) = (BTreeSet::new(), "0".to_owned());
-        while users.len() < most {
-            let arguments = vec![bytes(who.clone()), bytes(cursor), bytes("COUNT"), number(most as u64)];
-            let mut answer = self.command("HSCAN", arguments).await?.into_array().into_iter();
-            let (Some(next), Some(found)) = (answer.next(), answer.next()) else { return Err(nonsense("HSCAN")) };
+        loop {
+            let arguments = vec![bytes(cursor), bytes("COUNT"), at_once.clone()];
+            let answer = self.run(Function::Look, "HSCAN", who.clone(), arguments).await?.into_array();
+            let Ok([next, found]) = <[Reply; 2]>::try_from(answer) else { return Err(nonsense("HSCAN")) };
             users.extend(found.into_array().iter().step_by(2).filter_map(user));
             cursor = next.text().ok_or_else(|| nonsense("HSCAN"))?.to_owned();
             if cursor == "0" {
-                break;
+                let count = users.len();
+                return Ok(Roster { users: users.into_iter().take(most).collect(), count });
+            }
+            if length > most && users.len() >= most {
+                return Ok(Roster { users: users.into_iter().take(most).collect(), count: length });
             }
         }
-        Ok(Roster { users: users.into_iter().take(most).collect(), count })
     }
 
     async fn renew_now(&self) -> Result<bool, Unavailable> {
@@ -203,18 +205,19 @@ impl RedisPresence {
         Ok(!std::mem::take(&mut state.lost))
     }
 
-    async fn lease(&self, name: &str, length: Duration, most: u64) -> Result<Vec<Reply>, Unavailable> {
+    /// `begins`: also if the lease does not stand.
+    async fn lease(&self, name: &str, length: Duration, most: u64, begins: bool) -> Result<Vec<Reply>, Unavailable> {
         let length = number(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
-        let arguments = vec![bytes(name.to_owned()), length, number(most)];
+        let arguments = vec![bytes(name.to_owned()), length, number(most), number(u64::from(begins))];
         Ok(self.call(Function::Renew, vec![self.link.keys.leases()], arguments).await?.into_array())
     }
 
     /// Renews the lease, takes another name if something may be gone, and returns whose leases have run out.
     async fn renew_lease(&self, state: &mut State) -> Result<Vec<String>, Unavailable> {
-        let answer = self.lease(&state.incarnation, LEASE, GIVEN_UP_AT_ONCE).await?;
+        let first = state.renewed.is_none();
+        let answer = self.lease(&state.incarnation, LEASE, GIVEN_UP_AT_ONCE, first).await?;
         let [server, stood, expired] = answer.as_slice() else { return Err(nonsense("renew")) };
         let server = server.text().ok_or_else(|| nonsense("renew"))?;
-        let first = state.renewed.is_none();
         // A server that took over, or came back, may not have all that was entered, and may have what was left.
         let moved = *state.server != *server && !first;
         let given_up = stood.number() != Some(1) && !first;
@@ -235,12 +238,12 @@ impl RedisPresence {
         let list = self.link.keys.rooms_of_instance(&state.incarnation);
         let rooms: Vec<_> = state.listed.iter().collect();
         for rooms in rooms.chunks(LISTED_AT_ONCE) {
-            let rooms = rooms.iter().map(|room| bytes(room.to_string()));
-            self.command("SADD", std::iter::once(bytes(list.clone())).chain(rooms).collect()).await?;
+            let rooms = rooms.iter().map(|room| bytes(room.to_string())).collect();
+            self.run(Function::Add, "SADD", list.clone(), rooms).await?;
         }
         let name = incarnation(&self.link);
-        self.lease(&name, LEASE, 0).await?;
-        self.lease(&state.incarnation, FORMER, 0).await?;
+        self.lease(&name, LEASE, 0, true).await?;
+        self.lease(&state.incarnation, FORMER, 0, true).await?;
         let until = self.link.clock.now().mono + FORMER;
         state.former = Some((std::mem::replace(&mut state.incarnation, name), until));
         state.listed = HashSet::new();

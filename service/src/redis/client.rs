@@ -2,7 +2,7 @@
 //! repeat what may have been done, and drop what a slow task has not read. It knows no keys.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fred::clients::Client;
@@ -61,7 +61,7 @@ pub(crate) enum CallError {
     Refused(String),
     /// No answer came in time. It may have been carried out.
     Late(String),
-    /// The connection ended before the answer. It may have been carried out.
+    /// The connection ended before the answer, or what came was the answer to something else. It may have been carried out.
     Broken(String),
 }
 
@@ -98,6 +98,8 @@ pub(crate) struct Connection {
     /// It ended, and fred has not made another yet. fred itself still calls this connected for a while, and keeps commands
     /// of which nobody could say later whether they were sent.
     down: Arc<AtomicBool>,
+    /// How many connections there were so far: tells an answer of the present one from what came before.
+    life: Arc<AtomicU64>,
 }
 
 impl Connection {
@@ -138,7 +140,7 @@ impl Connection {
         let mut policy = ReconnectPolicy::new_exponential(0, first, longest, 2);
         policy.set_jitter(jitter);
         let client = Client::new(set_up, Some(performance), Some(connection), Some(policy));
-        Ok(Self { client, down: Arc::default() })
+        Ok(Self { client, down: Arc::default(), life: Arc::default() })
     }
 
     /// Starts connecting; the handle ends only when fred gives up.
@@ -191,7 +193,20 @@ impl Connection {
     /// A connection ended or could not be made, or there is one again. Whoever follows [`Connection::errors`] and
     /// [`Connection::connections`] says so.
     pub(crate) fn is_down(&self, down: bool) {
+        if !down {
+            self.life.fetch_add(1, Ordering::AcqRel);
+        }
         self.down.store(down, Ordering::Release);
+    }
+
+    /// Which of its connections this is; `None`: there is none to be used.
+    pub(crate) fn life(&self) -> Option<u64> {
+        (!self.down.load(Ordering::Acquire)).then(|| self.life.load(Ordering::Acquire))
+    }
+
+    /// Lets nothing more be sent over the connection of that life. `false`: it is not the present one, or was given up.
+    pub(crate) fn give_up(&self, life: Option<u64>) -> bool {
+        life.is_some() && life == self.life() && !self.down.swap(true, Ordering::AcqRel)
     }
 
     /// Gives the connection up and makes another. Waits until it stands.

@@ -70,6 +70,11 @@ impl Keys {
         self.named("rooms", "", "index")
     }
 
+    /// The hash of where the last look for rooms that are gone ended, and until when nobody else looks.
+    pub(crate) fn sweep(&self) -> String {
+        self.named("rooms", "", "sweep")
+    }
+
     /// There while the user is banned.
     pub(crate) fn ban(&self, user: &UserId) -> String {
         self.named("b:", user.as_str(), "ban")
@@ -164,6 +169,7 @@ mod tests {
             keys.rooms_of_instance("0011"),
             keys.leases(),
             keys.rooms(),
+            keys.sweep(),
             keys.ban(&user),
             keys.records(),
             keys.records_until(),
@@ -183,6 +189,7 @@ mod tests {
                 "parley:{n:0011}:rooms",
                 "parley:{leases}:until",
                 "parley:{rooms}:index",
+                "parley:{rooms}:sweep",
                 "parley:{b:al%7Bice%7D}:ban",
                 "parley:{instances}:records",
                 "parley:{instances}:until",

@@ -4,6 +4,10 @@
 -- arguments are called is in keys.rs and in the files that call; `@` becomes the library's name, which is made from this
 -- text, so that instances of two versions can share a server.
 --
+-- The last argument of every call is a number that the caller makes up, and every answer is that number and then what is
+-- told. So the caller can see that an answer is to its question; and no answer begins with a word that users choose, which
+-- the client library could take for news of a subscription, and drop.
+--
 -- A log is two keys. Its meta is a hash:
 --   e  the epoch           o  the offset of the newest message
 --   r  the reign in which the epoch was written
@@ -16,6 +20,8 @@ local EARLIER_EPOCHS = 8
 local BATCH = 64
 -- How long the meta of a log without a message is kept, in milliseconds.
 local UNWRITTEN = 600000
+-- For how long at most an expiry is not put off: what is kept may have been told to be shorter before.
+local STANDS = 10800000
 
 -- Of this server process. A promoted replica and a restarted server have a library of their own, which asks again.
 local run_id, reign_id
@@ -86,7 +92,7 @@ local function open(meta, log, candidate, now, keep, read_only)
         redis.call('HSET', meta, 'e', epoch, 'r', reign(), 'h', earlier)
     end
     local since = tonumber(fields[5]) or 0
-    if math.abs(now - since) > keep / 16 then
+    if math.abs(now - since) > math.min(keep / 16, STANDS) then
         redis.call('PEXPIRE', meta, integer(keep))
         redis.call('HSET', meta, 't', integer(now))
     end
@@ -150,7 +156,7 @@ local function publish(KEYS, ARGV)
             redis.pcall('PEXPIRE', meta, ARGV[4])
             redis.pcall('HSET', meta, 't', integer(now))
         end
-        if not put_off or math.abs(now - put_off) > keep / 8 then
+        if not put_off or math.abs(now - put_off) > math.min(keep / 8, STANDS) then
             redis.pcall('PEXPIRE', log, integer(keep + keep / 8))
             redis.pcall('HSET', meta, 'o', integer(top), 'x', integer(now))
         else
@@ -376,12 +382,15 @@ local function clear(KEYS, ARGV)
 end
 
 -- KEYS leases
--- ARGV instance, length, most expired ones to tell
+-- ARGV instance, length, most expired ones to tell, whether the lease is to begin if it does not stand
 -- Returns the server's run_id, whether the lease stood, and instances whose lease has run out and nobody cleans up after.
+-- One that was given up is not taken up again: an answer that says so may be lost, and then the next one must say it too.
 local function renew(KEYS, ARGV)
     local now = clock()
     local stood = (tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0) > 0) and 1 or 0
-    redis.call('ZADD', KEYS[1], integer(now + tonumber(ARGV[2])), ARGV[1])
+    if stood == 1 or ARGV[4] == '1' then
+        redis.call('ZADD', KEYS[1], integer(now + tonumber(ARGV[2])), ARGV[1])
+    end
     local expired = redis.call('ZRANGEBYSCORE', KEYS[1], integer(-now), integer(now), 'LIMIT', 0, ARGV[3])
     return { server(), stood, expired }
 end
@@ -433,17 +442,58 @@ local function instances(KEYS, _)
     return records
 end
 
+-- KEYS index, where the last sweep ended
+-- ARGV how long nobody else sweeps, names to look at
+-- Returns the next names of the index, unless it is not yet time. After the last name it begins anew.
+local function sweep(KEYS, ARGV)
+    local now, length = clock(), tonumber(ARGV[1])
+    local last = redis.call('HMGET', KEYS[2], 'name', 'until')
+    local left = (tonumber(last[2]) or 0) - now
+    if left > 0 and left <= length then
+        return {}
+    end
+    local from = last[1] and '(' .. last[1] or '-'
+    local names = redis.call('ZRANGE', KEYS[1], from, '+', 'BYLEX', 'LIMIT', 0, ARGV[2])
+    redis.call('HSET', KEYS[2], 'until', integer(now + length))
+    if #names < tonumber(ARGV[2]) then
+        redis.call('HDEL', KEYS[2], 'name')
+        redis.call('PEXPIRE', KEYS[2], integer(length))
+    else
+        redis.call('HSET', KEYS[2], 'name', names[#names])
+        redis.call('PERSIST', KEYS[2])
+    end
+    return names
+end
+
+-- KEYS the key
+-- ARGV a command, and its arguments after the key
+local function command(KEYS, ARGV)
+    return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))
+end
+
+local function register(name, call, ...)
+    local function answer(KEYS, ARGV)
+        local number = table.remove(ARGV)
+        return { number, call(KEYS, ARGV) }
+    end
+    redis.register_function({ function_name = '@_' .. name, callback = answer, flags = { ... } })
+end
+
 -- `allow-oom`: what frees, keeps or reads must go on when the memory is full. `no-writes`: also when nothing may be written.
-redis.register_function('@_publish', publish)
-redis.register_function({ function_name = '@_read', callback = read, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@_position', callback = position, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@_read_only', callback = while_read_only(read), flags = { 'no-writes' } })
-redis.register_function({ function_name = '@_position_only', callback = while_read_only(position), flags = { 'no-writes' } })
-redis.register_function({ function_name = '@_primary', callback = primary, flags = { 'no-writes' } })
-redis.register_function('@_enter', enter)
-redis.register_function({ function_name = '@_leave', callback = leave, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@_clear', callback = clear, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@_renew', callback = renew, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@_give_up', callback = give_up, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@_announce', callback = announce, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@_instances', callback = instances, flags = { 'no-writes' } })
+register('publish', publish)
+register('read', read, 'allow-oom')
+register('position', position, 'allow-oom')
+register('read_only', while_read_only(read), 'no-writes')
+register('position_only', while_read_only(position), 'no-writes')
+register('primary', primary, 'no-writes')
+register('enter', enter)
+register('leave', leave, 'allow-oom')
+register('clear', clear, 'allow-oom')
+register('renew', renew, 'allow-oom')
+register('give_up', give_up, 'allow-oom')
+register('announce', announce, 'allow-oom')
+register('instances', instances, 'no-writes')
+register('sweep', sweep, 'allow-oom')
+register('look', command, 'no-writes')
+register('add', command)
+register('remove', command, 'allow-oom')

@@ -24,9 +24,16 @@ pub(crate) enum Function {
     GiveUp,
     Announce,
     Instances,
+    Sweep,
+    /// A command that only reads, its key first.
+    Look,
+    /// A command that adds.
+    Add,
+    /// A command that removes, or puts an end to what is there.
+    Remove,
 }
 
-const FUNCTIONS: [&str; 13] = [
+const FUNCTIONS: [&str; 17] = [
     "publish",
     "read",
     "position",
@@ -40,6 +47,10 @@ const FUNCTIONS: [&str; 13] = [
     "give_up",
     "announce",
     "instances",
+    "sweep",
+    "look",
+    "add",
+    "remove",
 ];
 
 struct Library {
@@ -84,13 +95,13 @@ mod tests {
     #[test]
     fn every_function_is_registered_under_its_name() {
         let text = String::from_utf8(text().to_vec()).unwrap();
-        let last = Function::Instances as usize;
-        assert_eq!(last + 1, FUNCTIONS.len());
-        for name in &LIBRARY.names {
-            let name = std::str::from_utf8(name).unwrap();
-            assert!(text.contains(&format!("'{name}', ")), "{name}");
+        assert_eq!(Function::Remove as usize + 1, FUNCTIONS.len());
+        for (function, name) in FUNCTIONS.iter().zip(&LIBRARY.names) {
+            assert!(text.contains(&format!("\nregister('{function}', ")), "{function}");
+            let registered = String::from_utf8(name.to_vec()).unwrap().replace(function, "");
+            assert!(text.contains(&format!("'{registered}' .. name")), "{name:?}");
         }
-        assert_eq!(text.matches("redis.register_function(").count(), FUNCTIONS.len());
+        assert_eq!(text.matches("\nregister('").count(), FUNCTIONS.len());
         assert!(Function::GiveUp.name().ends_with(b"_give_up"));
     }
 

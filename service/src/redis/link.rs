@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fred::types::Value;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, RwLock, broadcast, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -69,6 +69,10 @@ pub(crate) struct Link {
     wants_replacement: AtomicBool,
     /// Subscriptions acknowledged so far.
     subscribed: AtomicU64,
+    /// The number of the next call.
+    calls: AtomicU64,
+    /// Held by each call until its answer is sure, so that a connection that still works is not replaced under it.
+    calling: RwLock<()>,
 }
 
 /// A command as text or bytes.
@@ -106,6 +110,8 @@ impl Link {
             hurry: Notify::new(),
             wants_replacement: AtomicBool::new(false),
             subscribed: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
+            calling: RwLock::default(),
             stop: stop.clone(),
             clock,
             entropy,
@@ -161,18 +167,82 @@ impl Link {
         keys: Vec<String>,
         arguments: Vec<Value>,
     ) -> Result<Reply, CallError> {
-        let mut all = Vec::with_capacity(2 + keys.len() + arguments.len());
+        let number = Bytes::from(self.calls.fetch_add(1, Ordering::Relaxed).to_string());
+        let mut all = Vec::with_capacity(3 + keys.len() + arguments.len());
         all.push(bytes(function.name()));
-        all.push(number(keys.len() as u64));
+        all.push(bytes(keys.len().to_string()));
         all.extend(keys.into_iter().map(bytes));
         all.extend(arguments);
-        match self.command("FCALL", all.clone()).await {
+        all.push(bytes(number.clone()));
+        match self.call_once(&number, all.clone()).await {
             Err(CallError::Refused(text)) if text == "ERR Function not found" => {
-                self.load().await?;
-                self.command("FCALL", all).await
+                self.load().await.map_err(|error| match error {
+                    CallError::Refused(text) => CallError::Refused(text),
+                    other => CallError::NotSent(other.to_string()),
+                })?;
+                self.call_once(&number, all).await
             }
             other => other,
         }
+    }
+
+    /// Believes only what is an answer to this call. A connection that gives another one is replaced: all behind it is
+    /// shifted, too.
+    async fn call_once(&self, number: &[u8], arguments: Vec<Value>) -> Result<Reply, CallError> {
+        let Ok(_calling) = self.calling.try_read() else {
+            return Err(CallError::NotSent("the connection is being replaced".to_owned()));
+        };
+        let life = self.commands.life();
+        let told = match self.command("FCALL", arguments).await {
+            Ok(reply) => reply.into_answer_to(number).map(Ok),
+            Err(CallError::Refused(text)) => self.refused(life, number, text).await.map(Err),
+            Err(other) => Some(Err(other)),
+        };
+        told.unwrap_or_else(|| Err(self.out_of_step(Role::Commands, life)))
+    }
+
+    /// What an error means. It does not say what it answers, but if the next answer over the same connection is the right
+    /// one, so was this. `None`: it was not.
+    async fn refused(&self, life: Option<u64>, number: &[u8], text: String) -> Option<CallError> {
+        let own = match self.commands.call("ECHO", vec![bytes(Bytes::copy_from_slice(number))]).await {
+            Ok(reply) => reply.into_bytes().filter(|told| told == number).map(|_| true)?,
+            // While somebody's script keeps the server busy, it refuses everything.
+            Err(CallError::Refused(again)) => [&again, &text].iter().all(|text| Trouble::of(text) == Trouble::Busy),
+            Err(_) => false,
+        };
+        if own && life.is_some() && self.commands.life() == life {
+            return Some(CallError::Refused(text));
+        }
+        Some(CallError::Broken(format!("the connection ended before it was sure whose answer this is: {text}")))
+    }
+
+    /// Gives up the connection of that life, over which came an answer to something else.
+    pub(crate) fn out_of_step(&self, role: Role, life: Option<u64>) -> CallError {
+        let connection = self.connection(role);
+        if connection.give_up(life) {
+            self.troubles.note(Trouble::Shifted, role.as_str());
+            let connection = connection.clone();
+            let replace = async move { connection.replace().await };
+            self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(replace));
+        }
+        CallError::Broken("the answer was to another question".to_owned())
+    }
+
+    /// Runs a command with this key. Through the library, so that its answer is known to be its own.
+    pub(crate) async fn run(
+        &self,
+        function: Function,
+        command: &'static str,
+        key: String,
+        arguments: Vec<Value>,
+    ) -> Result<Reply, CallError> {
+        let arguments = std::iter::once(bytes(command)).chain(arguments).collect();
+        self.call(function, vec![key], arguments).await
+    }
+
+    /// Sends a frame to who listens to a channel. What became of it is not told.
+    pub(crate) async fn send(&self, channel: String, payload: Bytes) -> Result<(), CallError> {
+        self.command("SPUBLISH", vec![bytes(channel), bytes(payload)]).await.map(|_| ())
     }
 
     /// The same for a function that would bring something into line if it could: a server that takes no writes at the
@@ -201,8 +271,8 @@ impl Link {
         }
     }
 
-    /// Sends a command over the command connection, once.
-    pub(crate) async fn command(&self, name: &'static str, arguments: Vec<Value>) -> Result<Reply, CallError> {
+    /// Sends a command over the command connection, once. Whether the answer is its own, nobody knows.
+    async fn command(&self, name: &'static str, arguments: Vec<Value>) -> Result<Reply, CallError> {
         if let Some(trouble) = *self.refused.lock() {
             return Err(CallError::NotSent(format!("the server cannot be used: {}", trouble.as_str())));
         }
@@ -379,9 +449,12 @@ impl Link {
                     if std::mem::replace(&mut subscribed, self.subscribed.load(Ordering::Relaxed)) != subscribed {
                         heard_or_replaced = now;
                     }
-                    let long_silent = now.since(heard_or_replaced) >= REPLACE_EVERY;
-                    if long_silent || self.wants_replacement.swap(false, Ordering::Relaxed) {
+                    let elsewhere = self.wants_replacement.swap(false, Ordering::Relaxed);
+                    if elsewhere || now.since(heard_or_replaced) >= REPLACE_EVERY {
                         heard_or_replaced = now;
+                        // Calls under way may yet be answered by a server that answers.
+                        let last_calls = if elsewhere { PROBE_WAIT } else { Duration::ZERO };
+                        let _calling = tokio::time::timeout(last_calls, self.calling.write()).await;
                         self.replace().await;
                     }
                 }
@@ -400,8 +473,7 @@ impl Link {
         // Two plain steps, neither of which writes: a server that is full or has lost its disk still delivers.
         let answer = self.call(Function::Primary, Vec::new(), Vec::new()).await.map_err(|_| None)?;
         let payload = payload::probe(answer.text().unwrap_or_default(), count);
-        let arguments = vec![bytes(self.keys.probe_channel(&self.id)), bytes(payload)];
-        self.command("SPUBLISH", arguments).await.map_err(|_| None)?;
+        self.send(self.keys.probe_channel(&self.id), payload).await.map_err(|_| None)?;
         let came_back = tokio::time::timeout(PROBE_WAIT, heard.wait_for(|(heard, _)| *heard >= count)).await;
         let passed_on_by = match came_back {
             Ok(Ok(heard)) => heard.1.clone(),

@@ -40,6 +40,13 @@ impl Reply {
         })
     }
 
+    /// What the library tells, if this is its answer to the call with that number.
+    pub(crate) fn into_answer_to(self, number: &[u8]) -> Option<Self> {
+        let Self::Array(items) = self else { return None };
+        let [Self::Bytes(answered), told] = <[Self; 2]>::try_from(items).ok()? else { return None };
+        (*answered == *number).then_some(told)
+    }
+
     /// The elements of a list; of anything else none.
     pub(crate) fn into_array(self) -> Vec<Reply> {
         match self {
@@ -69,6 +76,31 @@ impl Reply {
         match self {
             Self::Number(number) => Some(*number),
             other => other.text()?.parse().ok(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_taken_only_by_the_call_that_it_is_to() {
+        let text = |text: &'static str| Reply::Bytes(Bytes::from_static(text.as_bytes()));
+        let answer = Reply::Array(vec![text("17"), Reply::Nil]);
+        assert_eq!(answer.clone().into_answer_to(b"17"), Some(Reply::Nil));
+        assert_eq!(answer.into_answer_to(b"18"), None);
+        let others = [
+            Reply::Nil,
+            Reply::Number(17),
+            text("17"),
+            Reply::Array(Vec::new()),
+            Reply::Array(vec![text("17")]),
+            Reply::Array(vec![text("17"), Reply::Nil, Reply::Nil]),
+            Reply::Array(vec![Reply::Number(17), Reply::Nil]),
+        ];
+        for other in others {
+            assert_eq!(other.clone().into_answer_to(b"17"), None, "{other:?}");
         }
     }
 }

@@ -39,13 +39,15 @@ pub enum Trouble {
     Deaf,
     /// Messages came faster than they were taken.
     Lag,
+    /// A connection gave the answer to another question.
+    Shifted,
     /// Something not listed here.
     Other,
 }
 
 impl Trouble {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Unreachable,
         Self::Slow,
         Self::Password,
@@ -60,6 +62,7 @@ impl Trouble {
         Self::Eviction,
         Self::Deaf,
         Self::Lag,
+        Self::Shifted,
         Self::Other,
     ];
 
@@ -81,6 +84,7 @@ impl Trouble {
             Self::Eviction => "eviction",
             Self::Deaf => "deaf",
             Self::Lag => "lag",
+            Self::Shifted => "shifted",
             Self::Other => "other",
         }
     }
@@ -106,6 +110,7 @@ impl Trouble {
             }
             Self::Deaf => "what is published does not come back: reconnecting",
             Self::Lag => "this instance is too slow for its rooms: what was dropped is read again",
+            Self::Shifted => "an answer was to another question, nobody got it: reconnecting; please report this",
             Self::Other => "see the text",
         }
     }

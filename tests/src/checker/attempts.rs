@@ -22,6 +22,8 @@ pub(super) struct Attempts {
 struct Attempt {
     first: Option<u64>,
     times: usize,
+    /// The receiver of a direct message.
+    to: Option<String>,
     /// When, and room, epoch and offset.
     acked: Option<(u64, String, String, u64)>,
     /// When the last reader got it.
@@ -35,6 +37,7 @@ impl Attempts {
                 let attempt = self.of(&frame["key"]);
                 attempt.first.get_or_insert(line.at);
                 attempt.times += 1;
+                attempt.to = frame["to"].as_str().map(str::to_owned);
             }
             Event::Received(frame) if frame["type"] == "ack" => {
                 let text = |field: &str| frame[field].as_str().unwrap_or_default().to_owned();
@@ -75,6 +78,12 @@ impl Attempts {
                 } else if truth.key(room, *offset).is_none() {
                     report.faults.insert(Fault::Vanished(format!("{key} was acked at {offset} of {room}")));
                 }
+            }
+            // The ack is about the sender's own inbox; the receiver's must have it too.
+            if let Some(to) = attempt.to.as_ref().filter(|_| attempt.acked.is_some())
+                && !truth.has(&format!("@{to}"), key)
+            {
+                report.lost_by_log += 1;
             }
             let Some(first) = attempt.first else { continue };
             if window.as_ref().is_none_or(|window| !window.contains(&first)) {

@@ -57,8 +57,6 @@ impl<'a> Reader<'a> {
             Event::Received(frame) => {
                 let room = frame["room"].as_str().unwrap_or_default();
                 match frame["type"].as_str() {
-                    // Their own log; its losses are those of rooms.
-                    _ if room == "@me" => {}
                     Some("joined") => self.joined(room, frame, line.at, report),
                     Some("gap") => self.gap(room, frame, report),
                     Some("message") => self.message(room, frame, line.at, report),

@@ -85,6 +85,7 @@ fn kinds(report: &Report) -> Vec<&'static str> {
         Fault::Refused(_) => "refused",
         Fault::NotWhole(_) => "not whole",
         Fault::Bunched(_) => "bunched",
+        Fault::Absent(_) => "absent",
         Fault::Spared(_) => "spared",
     });
     let mut kinds: Vec<_> = kinds.collect();
@@ -349,4 +350,87 @@ fn what_the_log_lost_is_compared_only_with_what_was_lost_with_it() {
     assert_eq!((lost.disordered(), lost.compared), (0, 1));
     let swapped = of([acked("e", 5, "k4"), acked("e", 4, "k5"), acked("f", 4, "n4")]);
     assert!(kinds(&swapped).contains(&"reordered"), "{swapped:?}");
+}
+
+/// A client's own lines, with its inbox as it sees it.
+fn inbox(name: &str, then_: Vec<Event>) -> (String, Vec<Line>) {
+    let welcome = received(json!({ "type": "welcome", "user": name }));
+    // Every session is in its inbox at once, from now on: not what a client goes by that resumes.
+    let at_once = received(json!({ "type": "joined", "room": "@me", "epoch": "e", "offset": 1 }));
+    (name.to_owned(), lines(then(vec![connected(), welcome, at_once], then_)))
+}
+
+fn inbox_joined(since: u64, keys: &[&str]) -> Event {
+    let messages: Vec<_> = (since + 1..).zip(keys).map(|(at, key)| json!({ "offset": at, "key": key })).collect();
+    let top = since + keys.len() as u64;
+    let id = if since == 0 { "join @me" } else { "resume @me" };
+    received(json!({ "type": "joined", "id": id, "room": "@me", "epoch": "e", "offset": top, "recovered": true,
+        "more": false, "messages": messages }))
+}
+
+fn direct(offset: u64, key: &str) -> Event {
+    received(json!({ "type": "direct", "room": "@me", "offset": offset, "key": key }))
+}
+
+fn letters(bob: Vec<Event>, of_bob: &[(u64, &str)]) -> Report {
+    let alice = vec![
+        inbox_joined(0, &[]),
+        Event::Sent(json!({ "type": "chat", "to": "bob", "key": "k1" })),
+        received(json!({ "type": "ack", "id": "k1", "room": "@me", "epoch": "e", "offset": 1 })),
+        direct(1, "k1"),
+    ];
+    let log = |room: &str, entries: &[(u64, &str)]| Log {
+        room: room.to_owned(),
+        top: 1,
+        epochs: vec![("e".into(), 1)],
+        entries: entries.iter().map(|(at, key)| ("e".to_owned(), *at, (*key).to_owned())).collect(),
+    };
+    let marks = [Mark::Struck, Mark::Whole, Mark::Settled].map(|mark| line(10_000_000, Event::Mark(mark))).to_vec();
+    let records = [("runner".to_owned(), marks), inbox("alice", alice), inbox("bob", bob)];
+    check_trial(
+        &records,
+        &[log("@alice", &[(1, "k1")]), log("@bob", of_bob)],
+        Allowed { acked_per_mille: 0, ..ALLOWED },
+    )
+}
+
+#[test]
+fn direct_messages_are_followed_into_both_inboxes() {
+    let good = letters(vec![inbox_joined(0, &[]), direct(1, "k1")], &[(1, "k1")]);
+    assert_eq!((kinds(&good), good.acked, good.received), (vec![], 1, 2));
+    let lost = letters(vec![inbox_joined(0, &[])], &[(1, "k1")]);
+    assert_eq!((kinds(&lost), lost.lost()), (vec!["lost"], 1), "the log has it, and its owner does not");
+    let vanished = letters(vec![inbox_joined(0, &[])], &[]);
+    assert_eq!(
+        (kinds(&vanished), vanished.lost_by_log),
+        (vec!["vanished"], 1),
+        "acked, and not in the receiver's inbox"
+    );
+    let twice = letters(vec![inbox_joined(0, &[]), direct(1, "k1"), direct(1, "k1")], &[(1, "k1")]);
+    assert_eq!(kinds(&twice), ["repeated"]);
+}
+
+#[test]
+fn what_comes_into_an_inbox_before_the_client_resumed_is_not_its_own_yet() {
+    let bob = vec![direct(1, "k1"), inbox_joined(0, &[]), direct(1, "k1")];
+    assert_eq!(kinds(&letters(bob, &[(1, "k1")])), [""; 0]);
+}
+
+#[test]
+fn presence_that_is_not_true_is_found() {
+    let told = |told: &[&str]| {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let presence = crate::journal::Presence {
+            room: "r".into(),
+            instance: "node-0".into(),
+            members: names(&["alice", "bob"]),
+            told: names(told),
+        };
+        check(&[("runner".to_owned(), lines(vec![Event::Presence(presence)]))])
+    };
+    let good = told(&["alice", "bob"]);
+    assert_eq!((kinds(&good), good.presence, good.untrue()), (vec![], 1, 0));
+    for wrong in [&["alice"][..], &["alice", "bob", "eve"], &[]] {
+        assert_eq!((kinds(&told(wrong)), told(wrong).untrue()), (vec!["absent"], 1));
+    }
 }

@@ -112,6 +112,11 @@ impl Truth {
         self.rooms.get(room)?.entries.get(&offset).map(String::as_str)
     }
 
+    /// Whether the log of a room has this key.
+    pub(super) fn has(&self, room: &str, key: &str) -> bool {
+        self.rooms.get(room).is_some_and(|room| room.entries.values().any(|stored| stored == key))
+    }
+
     /// The offsets of a room after this one.
     pub(super) fn after(&self, room: &str, offset: u64) -> impl Iterator<Item = u64> {
         let room = self.rooms.get(room);

@@ -142,12 +142,12 @@ impl Fault {
             Self::Overflow => {
                 "an instance stops reading until Redis drops its subscriber (`client-output-buffer-limit`)"
             }
-            Self::Paused => "SIGSTOP of Redis for 1 to 6 s",
+            Self::Paused => "SIGSTOP of Redis for 1 to 10 s",
             Self::Flushed => "`FLUSHALL`",
             Self::BlackHole => "one instance's link swallows everything for 2 to 8 s; its connections stay black",
             Self::BlackHoleUp => "one instance's link swallows what it says for 2 to 8 s",
             Self::BlackHoleDown => "one instance's link swallows what it should hear for 2 to 8 s",
-            Self::Held => "one instance's link holds everything back for 1 to 8 s",
+            Self::Held => "one instance's link holds everything back for 1 to 10 s",
             Self::Cut => "one instance's connections are cut three times",
             Self::Refused => "one instance's connections are cut, new ones refused for 1 to 4 s",
             Self::Delayed => "one instance's link delays by 30 to 90 ms each way for 3 to 5 s",

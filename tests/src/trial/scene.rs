@@ -11,7 +11,7 @@ use parley_service::entropy::{Entropy as _, SeededEntropy};
 use super::fault::Fault;
 use crate::eventually::eventually_fetched;
 use crate::fleet::Balancer;
-use crate::journal::{Event, Journal, Log, Mark};
+use crate::journal::{Event, Journal, Log, Mark, Presence};
 use crate::process::Process;
 use crate::proxy::Proxy;
 use crate::redis::{Answer, Redis, Wire};
@@ -126,6 +126,10 @@ impl Scene {
         self.runner.note(Event::Mark(mark));
     }
 
+    pub(super) fn note_presence(&self, told: Vec<Presence>) {
+        told.into_iter().for_each(|told| self.runner.note(Event::Presence(told)));
+    }
+
     pub(super) fn note_logs(&self, logs: Vec<Log>) {
         logs.into_iter().for_each(|log| self.runner.note(Event::Log(log)));
     }
@@ -161,9 +165,10 @@ pub(super) async fn role(redis: &Redis, wanted: &str) {
     eventually_fetched(PROMOTION, said, |said| said.as_ref().is_some_and(|said| said.contains(wanted))).await;
 }
 
-/// Reads a room behind the service's back: its meta and its stream, as `library.lua` describes them.
+/// Reads a room, or the inbox of `@user`, behind the service's back: its meta and its stream, as `library.lua` describes them.
 async fn log(wire: &mut Wire, room: &str) -> Option<Log> {
-    let meta = wire.ask(&["HMGET", &format!("parley:{{r:{room}}}:meta"), "e", "o", "h"]).await?;
+    let tag = room.strip_prefix('@').map_or_else(|| format!("r:{room}"), |owner| format!("i:{owner}"));
+    let meta = wire.ask(&["HMGET", &format!("parley:{{{tag}}}:meta"), "e", "o", "h"]).await?;
     let [epoch, top, earlier] = meta.texts()[..] else { return None };
     let top: u64 = top.parse().ok()?;
     let mut epochs: Vec<(String, u64)> = earlier
@@ -172,7 +177,7 @@ async fn log(wire: &mut Wire, room: &str) -> Option<Log> {
         .collect();
     epochs.reverse();
     epochs.push((epoch.to_owned(), top));
-    let Answer::List(stream) = wire.ask(&["XRANGE", &format!("parley:{{r:{room}}}:log"), "-", "+"]).await? else {
+    let Answer::List(stream) = wire.ask(&["XRANGE", &format!("parley:{{{tag}}}:log"), "-", "+"]).await? else {
         return None;
     };
     let entries = stream.iter().map(|entry| match entry {

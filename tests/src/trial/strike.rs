@@ -63,7 +63,7 @@ pub(super) async fn strike(scene: &mut Scene, fault: Fault) -> anyhow::Result<()
         Fault::Overflow => overflow(scene).await?,
         Fault::Paused => {
             scene.redis.signal("STOP").await;
-            pass(scene.between(1_000, 6_000)).await;
+            pass(scene.between(1_000, 10_000)).await;
             scene.redis.signal("CONT").await;
         }
         Fault::Flushed => {
@@ -177,7 +177,7 @@ async fn bad_weather(scene: &Scene, fault: Fault) {
         Fault::BlackHole => (Weather { up, down, ..fair }, scene.between(2_000, 8_000)),
         Fault::BlackHoleUp => (Weather { up, ..fair }, scene.between(2_000, 8_000)),
         Fault::BlackHoleDown => (Weather { down, ..fair }, scene.between(2_000, 8_000)),
-        Fault::Held => (Weather { up: Way::Held, down: Way::Held, ..fair }, scene.between(1_000, 8_000)),
+        Fault::Held => (Weather { up: Way::Held, down: Way::Held, ..fair }, scene.between(1_000, 10_000)),
         Fault::Refused => (Weather { refusing: true, ..fair }, scene.between(1_000, 4_000)),
         Fault::Delayed => {
             let delay = Some((Duration::from_millis(30), Duration::from_millis(60)));

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Instance, PLENTY, Promise, Rig, Verdict, draft, offsets, promises, room};
-use crate::backplane::{Page, Range};
+use crate::backplane::{CONTROL_MESSAGES, Page, Range};
+use crate::ids::LogName;
 use crate::message::Position;
 
 pub(super) fn all() -> Vec<Promise<dyn Rig>> {
     promises![dyn Rig:
         a_log_keeps_the_newest_messages,
         a_log_lets_go_of_old_messages_but_keeps_its_position,
+        the_control_log_keeps_what_it_must_whatever_rooms_keep,
     ]
 }
 
@@ -34,6 +36,16 @@ async fn a_log_keeps_the_newest_messages(rig: Arc<dyn Rig>) -> Verdict {
     assert_eq!(since(0).await, lost);
     assert_eq!(since(first - 1).await, page, "all that follows is there");
     assert!(!since(published).await.lost);
+    Verdict::Kept
+}
+
+async fn the_control_log_keeps_what_it_must_whatever_rooms_keep(rig: Arc<dyn Rig>) -> Verdict {
+    let (a, log) = (Instance::on(&rig, "a").await, LogName::Control);
+    let messages = CONTROL_MESSAGES.min(2 * rig.history_messages() + 100);
+    let from = a.top(&log).await;
+    a.fill(&log, messages).await;
+    let page = a.read(&log, Range::Since(from), PLENTY).await;
+    assert_eq!((page.lost, page.entries.len()), (false, messages));
     Verdict::Kept
 }
 

@@ -64,9 +64,9 @@ impl MemoryInstance {
     /// Stores and sends at once if every subscribed instance has a free place.
     fn attempt(&self, log: &LogName, draft: &Draft, mut held: Option<(Arc<Outlet>, Place)>) -> Attempt {
         let broker = &*self.broker;
-        let now = broker.clock.now().mono;
+        let (now, keep) = (broker.clock.now().mono, broker.store.keep(log));
         let attempt = broker.store.with_new(log, now, |slot| {
-            let repeated = draft.key.as_ref().and_then(|key| slot.log.first_answer(key, now, broker.store.keep()));
+            let repeated = draft.key.as_ref().and_then(|key| slot.log.first_answer(key, now, &keep));
             if let Some(stored) = repeated {
                 return Attempt::Done(stored);
             }
@@ -87,7 +87,7 @@ impl MemoryInstance {
             if closed {
                 slot.prune();
             }
-            let (stored, frame) = slot.log.append(draft, now, broker.store.keep());
+            let (stored, frame) = slot.log.append(draft, now, &keep);
             for place in first.into_iter().chain(others) {
                 place.send(Arrival::Message {
                     log: log.clone(),
@@ -117,7 +117,7 @@ impl MemoryInstance {
     fn read_now(&self, log: &LogName, range: Range, limit: PageLimit) -> Page {
         let now = self.broker.clock.now().mono;
         let read = self.broker.store.with(log, |slot| {
-            slot.log.trim(now, self.broker.store.keep());
+            slot.log.trim(now, &self.broker.store.keep(log));
             slot.log.read(range, limit)
         });
         read.unwrap_or_else(|epoch| {

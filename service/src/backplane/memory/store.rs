@@ -20,6 +20,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::log::{Log, Retention};
 use super::outlet::Outlet;
+use crate::backplane::{CONTROL_AGE, CONTROL_MESSAGES};
 use crate::clock::Moment;
 use crate::entropy::Entropy;
 use crate::ids::{LogName, RoomName};
@@ -77,9 +78,12 @@ impl Store {
         Self { map: RwLock::new(map), bytes: AtomicUsize::new(0), keys: AtomicUsize::new(0), keep, entropy }
     }
 
-    /// How long things are kept.
-    pub(super) fn keep(&self) -> &Retention {
-        &self.keep
+    /// How long things are kept in a log.
+    pub(super) fn keep(&self, log: &LogName) -> Retention {
+        match log {
+            LogName::Control => Retention { messages: CONTROL_MESSAGES, age: CONTROL_AGE, ..self.keep },
+            LogName::Room(_) | LogName::Inbox(_) => self.keep,
+        }
     }
 
     /// How many logs have a place in memory.
@@ -198,7 +202,7 @@ impl Store {
         for (name, slot) in &self.map.read().logs {
             self.lock(slot, |slot| {
                 slot.prune();
-                slot.log.trim(now, &self.keep);
+                slot.log.trim(now, &self.keep(name));
                 if is_over(slot) {
                     over.push(name.clone());
                 }
@@ -229,7 +233,7 @@ impl Store {
                 let Some(slot) = map.logs.get(name) else { continue };
                 let (idle, begun_again) = self.lock(slot, |slot| {
                     slot.prune();
-                    slot.log.trim(now, &self.keep);
+                    slot.log.trim(now, &self.keep(name));
                     evicted += u64::from(slot.log.len() > 0);
                     slot.log.drop_entries();
                     let begin_again = with_keys && slot.log.keys() > 0;

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
 
 use crate::delivery::EphemeralKind;
-use crate::redis::{Link, bytes, ephemeral};
+use crate::redis::{Link, ephemeral};
 
 /// Frames that may wait for their turn.
 const WAITING: usize = 1_024;
@@ -46,7 +46,7 @@ async fn carry(link: Arc<Link>, mut waiting: mpsc::Receiver<(String, Bytes)>) {
         tokio::select! {
             next = waiting.recv(), if sent.len() < AT_ONCE => {
                 let Some((channel, payload)) = next else { return };
-                sent.push(link.command("SPUBLISH", vec![bytes(channel), bytes(payload)]));
+                sent.push(link.send(channel, payload));
             }
             // Whether it arrived is of no account; that it failed was noted.
             Some(_) = sent.next(), if !sent.is_empty() => {}

@@ -17,7 +17,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::backplane::Arrival;
 use crate::ids::LogName;
-use crate::redis::{Address, CallError, Link, Message, Payload, Reply, Trouble, bytes, parse};
+use crate::redis::{Address, CallError, Link, Message, Payload, Reply, Role, Trouble, bytes, parse};
 
 /// Subscriptions that are asked for at the same time.
 const SUBSCRIPTIONS_AT_ONCE: usize = 512;
@@ -33,7 +33,7 @@ pub(super) struct Subscriber {
     probes: String,
 }
 
-type Acknowledged = BoxFuture<'static, Result<Reply, CallError>>;
+type Acknowledged = BoxFuture<'static, Result<(), CallError>>;
 
 impl Subscriber {
     /// Takes what arrives from now on; to be called before the link connects.
@@ -57,7 +57,7 @@ impl Subscriber {
             wanted.insert(channel.as_str().into(), log.clone());
             self.ask(&channel)
         };
-        acknowledged.await.map(|_| ())
+        acknowledged.await
     }
 
     /// Ends a subscription; what still arrives is dropped.
@@ -72,9 +72,18 @@ impl Subscriber {
         }
     }
 
-    /// Sends the command now; the answer is waited for by polling on.
+    /// Sends the command now; the answer is waited for by polling on. Only an acknowledgement of this channel is one.
     fn ask(&self, channel: &str) -> Acknowledged {
-        let mut asked = self.link.subscriptions.call("SSUBSCRIBE", vec![bytes(channel.to_owned())]).boxed();
+        let (link, channel) = (Arc::clone(&self.link), Bytes::from(channel.to_owned()));
+        let life = link.subscriptions.life();
+        let asked = link.subscriptions.call("SSUBSCRIBE", vec![bytes(channel.clone())]);
+        let checked = async move {
+            match asked.await?.into_array().as_slice() {
+                [Reply::Bytes(_), Reply::Bytes(of), _] if *of == channel => Ok(()),
+                _ => Err(link.out_of_step(Role::Subscriptions, life)),
+            }
+        };
+        let mut asked = checked.boxed();
         match asked.poll_unpin(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => std::future::ready(answer).boxed(),
             Poll::Pending => asked,
@@ -161,9 +170,10 @@ impl Subscriber {
 
     /// Subscribes to everything wanted and returns the `run_id` of the server that did it.
     async fn restore_once(&self) -> Result<Box<str>, CallError> {
+        let life = self.link.subscriptions.life();
         let info = self.link.subscriptions.call("INFO", vec![bytes("server")]).await?;
         let run_id = info.text().and_then(|text| text.split("run_id:").nth(1)?.split_whitespace().next());
-        let run_id: Box<str> = run_id.unwrap_or_default().into();
+        let run_id: Box<str> = run_id.ok_or_else(|| self.link.out_of_step(Role::Subscriptions, life))?.into();
         self.ask(&self.probes).await?;
 
         let channels: Vec<Box<str>> = self.wanted.lock().keys().cloned().collect();

@@ -14,8 +14,10 @@ use crate::delivery::EphemeralKind;
 use crate::ids::{RoomName, UserId};
 use crate::protocol::limits::PRESENCE_EVENTS_MAX_USERS;
 use crate::protocol::server_frame::{PresenceChange, presence_event};
-use crate::redis::{Function, Link, bytes, ephemeral, number};
+use crate::redis::{Function, Link, Reply, bytes, ephemeral, number};
 
+/// Rooms of an instance that one call lists.
+const LISTED_AT_ONCE: u64 = 500;
 /// Rooms that are cleared at the same time.
 const ROOMS_AT_ONCE: usize = 32;
 /// Users that one call looks at: it keeps the server for about a millisecond.
@@ -66,9 +68,7 @@ async fn clean_up_after(link: &Link, instance: &str) -> Result<bool, Unavailable
         return Ok(false);
     }
     let list = link.keys.rooms_of_instance(instance);
-    let rooms = link.command("SMEMBERS", vec![bytes(list.clone())]).await.map_err(|error| unavailable(&error))?;
-    let rooms: HashSet<_> = rooms.into_array().iter().filter_map(|room| RoomName::parse(room.text()?).ok()).collect();
-    let rooms: Vec<_> = rooms.into_iter().collect();
+    let rooms: Vec<_> = rooms_of(link, &list).await?.into_iter().collect();
     for rooms in rooms.chunks(ROOMS_OF_A_CLAIM) {
         let clears: Vec<_> = rooms.iter().map(|room| clear(link, instance, room)).collect();
         let all = futures_util::stream::iter(clears).buffer_unordered(ROOMS_AT_ONCE);
@@ -78,9 +78,24 @@ async fn clean_up_after(link: &Link, instance: &str) -> Result<bool, Unavailable
             return Ok(false);
         }
     }
-    let outlives = vec![bytes(list), number(LIST_OUTLIVES.as_secs())];
-    link.command("EXPIRE", outlives).await.map_err(|error| unavailable(&error))?;
+    let outlives = vec![number(LIST_OUTLIVES.as_secs())];
+    link.run(Function::Remove, "EXPIRE", list, outlives).await.map_err(|error| unavailable(&error))?;
     Ok(claim_of(link, instance, Duration::ZERO, claim).await? != 0)
+}
+
+async fn rooms_of(link: &Link, list: &str) -> Result<HashSet<RoomName>, Unavailable> {
+    let (mut rooms, mut cursor) = (HashSet::new(), "0".to_owned());
+    loop {
+        let arguments = vec![bytes(cursor), bytes("COUNT"), number(LISTED_AT_ONCE)];
+        let answer = link.run(Function::Look, "SSCAN", list.to_owned(), arguments).await;
+        let answer = answer.map_err(|error| unavailable(&error))?.into_array();
+        let Ok([next, found]) = <[Reply; 2]>::try_from(answer) else { return Err(nonsense("SSCAN")) };
+        rooms.extend(found.into_array().iter().filter_map(|room| RoomName::parse(room.text()?).ok()));
+        cursor = next.text().ok_or_else(|| nonsense("SSCAN"))?.to_owned();
+        if cursor == "0" {
+            return Ok(rooms);
+        }
+    }
 }
 
 /// Claims an instance, puts the claim off, or with no length ends it together with the lease. 0: it may not.
