@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -143,6 +144,7 @@ impl Embedded {
     /// Lets go of what is too old and shows how much is kept, until stopped.
     pub async fn sweep(self, metrics: BackplaneMetrics, stop: CancellationToken) {
         let mut every = tokio::time::interval(SWEEP_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(every.tick()).await.is_some() {
             self.broker.sweep();
             let stats = self.broker.stats();
@@ -422,6 +424,7 @@ async fn follow_health(services: Arc<Services>, health: Health, stop: Cancellati
 
 async fn announce(services: Arc<Services>, stop: CancellationToken) {
     let mut every = tokio::time::interval(ANNOUNCE_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(every.tick()).await.is_some() {
         let record = InstanceRecord {
             server_id: services.server_id.clone(),

@@ -222,17 +222,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Gives the session everything that is ready. What it wants to send is left in `scratch.frames`.
     fn gather(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Now) -> Gathered {
         let mut frames_left = FRAMES_PER_TURN;
+        let mut all = Gathered::All;
         loop {
             if scratch.frames.len() > WRITE_BYTES {
                 return Gathered::EnoughForOneWrite;
             }
             let mut idle = true;
-            while self.timer.as_mut().poll(cx).is_ready() {
+            if all == Gathered::All && self.timer.as_mut().poll(cx).is_ready() {
                 // The turn's `now` may be earlier than the deadline that has just come.
                 self.give(Input::Tick, self.services.clock.now(), scratch);
                 self.rearm(true);
                 if self.stage != Stage::Open {
                     return Gathered::All;
+                }
+                // Polled, so that it wakes this task. A deadline that is past again waits for the next turn: the clock must
+                // not keep the socket from its turn.
+                if self.timer.as_mut().poll(cx).is_ready() {
+                    all = Gathered::EnoughForOneTurn;
                 }
             }
             if let Some(ops) = &mut self.ops {
@@ -242,7 +248,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // down, and the outbox fills up to its limit.
             if self.wire.is_blocked() {
                 let heard = self.take_parcels(cx, scratch, now, true);
-                return if heard { Gathered::EnoughForOneWrite } else { Gathered::All };
+                return if heard { Gathered::EnoughForOneWrite } else { all };
             }
             if let Some(finished) = self.take_finished() {
                 idle = false;
@@ -266,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 frames_left -= 1;
             }
             if self.stage != Stage::Open || (idle && self.ops.as_ref().is_none_or(|ops| ops.is_waiting())) {
-                return Gathered::All;
+                return all;
             }
             if frames_left == 0 {
                 return Gathered::EnoughForOneTurn;
