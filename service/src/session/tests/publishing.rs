@@ -155,6 +155,22 @@ fn too_many_waiting_publishes_stop_the_reading_not_the_session() {
         driven.say(r#"{"type":"chat","msg":1}"#);
     }
     assert!(!driven.session.wants_input());
+    let (own, shared) = driven.session.held_bytes();
+    assert!((64 * 50..64 * 1_000).contains(&own) && shared == 0, "{own} and {shared}");
+}
+
+#[test]
+fn a_peer_that_takes_no_bytes_is_dead_in_time_although_it_is_not_read() {
+    let mut driven = Driven::joined();
+    driven.start(r#"{"type":"auth","token":"t"}"#);
+    assert!(!driven.session.wants_input());
+    for _ in 0..10 {
+        assert_eq!(driven.advance(Duration::from_secs(20)), [], "it may wait for us as long as it takes");
+    }
+    driven.now.mono = driven.now.mono + Duration::from_secs(20);
+    assert_eq!(told(&driven.give(Input::Tick { blocked: true })), ["ping"]);
+    driven.now.mono = driven.now.mono + Duration::from_secs(20);
+    assert_eq!(told(&driven.give(Input::Tick { blocked: true })), ["close dead"]);
 }
 
 #[test]
