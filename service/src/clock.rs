@@ -75,21 +75,27 @@ impl SystemClock {
         Arc::new(Self { start })
     }
 
-    /// The runtime's instant for a [`Moment`] of this clock, for timers.
+    /// The runtime's instant for a [`Moment`] of this clock, for timers: now for what is past, and at most a year from
+    /// now, because not every platform's instants reach as far as a [`Moment`] does.
     #[must_use]
     pub fn instant(&self, moment: Moment) -> tokio::time::Instant {
         let far = Duration::from_secs(86_400 * 365);
-        self.start + Duration::from_nanos(moment.as_nanos()).min(far)
+        let (now, mono) = self.read();
+        now + moment.since(mono).min(far)
+    }
+
+    fn read(&self) -> (tokio::time::Instant, Moment) {
+        #[expect(clippy::disallowed_methods, reason = "this file is the home of time")]
+        let now = tokio::time::Instant::now();
+        (now, Moment(u64::try_from(now.duration_since(self.start).as_nanos()).unwrap_or(u64::MAX)))
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
         #[expect(clippy::disallowed_methods, reason = "this file is the home of time")]
-        let (mono, wall) = (tokio::time::Instant::now(), std::time::SystemTime::now());
-        let mono = u64::try_from(mono.duration_since(self.start).as_nanos()).unwrap_or(u64::MAX);
-        let wall = wall.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Now { mono: Moment(mono), wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
+        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Now { mono: self.read().1, wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
     }
 }
 
@@ -118,5 +124,23 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Now {
         *self.0.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_is_set_from_now_however_long_the_process_has_run() {
+        let clock = SystemClock::start();
+        for _ in 0..3 {
+            let (now, ahead) = (clock.now().mono, Duration::from_secs(20));
+            let until = |moment| clock.instant(moment).duration_since(clock.instant(now));
+            assert_eq!(until(now + ahead), ahead);
+            assert_eq!(until(now - ahead), Duration::ZERO);
+            assert!(until(Moment::from_nanos(u64::MAX)) > Duration::from_secs(86_400 * 300), "far, and no overflow");
+            tokio::time::advance(Duration::from_secs(86_400 * 366)).await;
+        }
     }
 }

@@ -182,8 +182,14 @@ impl Hub {
                 () = self.stop.cancelled() => return,
                 _ = audit.tick() => {
                     self.let_go();
+                    self.relieve();
                     self.metrics.outbox_bytes.set(i64::try_from(self.budget.used()).unwrap_or(i64::MAX));
                     self.begin_audit();
+                    continue;
+                }
+                // What clients asked for can be too much, too, while nothing arrives.
+                () = self.budget.exceeded() => {
+                    self.relieve();
                     continue;
                 }
                 count = arrivals.recv_many(&mut batch, ARRIVALS_AT_ONCE) => count,
@@ -242,13 +248,21 @@ impl Hub {
             self.count(tally);
             self.mend(&room, continuity, "hole");
         }
-        if self.budget.excess() > 0 {
-            let evicted = self.registry.relieve(&self.budget);
+        self.relieve();
+        self.metrics.fan_out.0.observe(self.clock.now().mono.since(started).as_secs_f64());
+        true
+    }
+
+    /// Closes those with the most waiting if it is too much for all together.
+    fn relieve(&self) {
+        if self.budget.excess() == 0 {
+            return;
+        }
+        let evicted = self.registry.relieve(&self.budget);
+        if evicted > 0 {
             self.metrics.dropped.get_or_create(&[("reason", "outbox_total")]).inc_by(evicted as u64);
             tracing::warn!(sessions = evicted, "readers are too slow together: those with the most waiting are closed");
         }
-        self.metrics.fan_out.0.observe(self.clock.now().mono.since(started).as_secs_f64());
-        true
     }
 
     fn count(&self, tally: Tally) {

@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,6 +42,9 @@ use crate::protocol::error_code::ErrorCode;
 use crate::protocol::limits::Limits;
 use crate::session::SessionRules;
 
+/// Pages and lists that are fetched for sessions at the same time. What is asked for together waits in the store and on the
+/// way from there, where nobody counts it and everything else queues behind it.
+const READS_AT_ONCE: usize = 64;
 /// How often an instance describes itself to the others.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
 /// How often the embedded backplane lets go of what is too old.
@@ -143,6 +147,7 @@ impl Embedded {
     /// Lets go of what is too old and shows how much is kept, until stopped.
     pub async fn sweep(self, metrics: BackplaneMetrics, stop: CancellationToken) {
         let mut every = tokio::time::interval(SWEEP_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(every.tick()).await.is_some() {
             self.broker.sweep();
             let stats = self.broker.stats();
@@ -264,6 +269,7 @@ impl Server {
             clock: ports.clock,
             entropy: ports.entropy,
             outage: Outage::default(),
+            reading: Semaphore::new(READS_AT_ONCE),
             metrics,
             connections: TaskTracker::new(),
         });
@@ -423,6 +429,7 @@ async fn follow_health(services: Arc<Services>, health: Health, stop: Cancellati
 
 async fn announce(services: Arc<Services>, stop: CancellationToken) {
     let mut every = tokio::time::interval(ANNOUNCE_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(every.tick()).await.is_some() {
         let record = InstanceRecord {
             server_id: services.server_id.clone(),

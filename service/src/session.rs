@@ -152,6 +152,16 @@ impl Session {
             && !self.pending.iter().any(|(_, pending)| matches!(pending, Pending::SignIn { .. }))
     }
 
+    /// Bytes that wait in here, first its own, then such that it shares with others. For a peer that does not read, what
+    /// is done is not given in, so all of them wait for the peer.
+    #[must_use]
+    pub fn held_bytes(&self) -> (usize, usize) {
+        let waiting = |queue: &PublishQueue| queue.bytes() + queue.len() * size_of::<publish_queue::Waiting>();
+        let queued: usize = self.queues.iter().map(|(_, queue)| waiting(queue)).sum();
+        let shared = self.rooms.iter().map(|joined| joined.feed.held_bytes()).sum();
+        (queued + self.pending.len() * size_of::<(OpId, Pending)>(), shared)
+    }
+
     /// When to give [`Input::Tick`] at the latest.
     #[must_use]
     pub fn deadline(&self) -> Moment {
@@ -182,7 +192,7 @@ impl Session {
             Input::Parcel(parcel) => self.parcel(parcel, now, out),
             Input::Overflow => self.close(CloseCode::Slow, out),
             Input::Done(op, outcome) => self.done(op, outcome, now, out),
-            Input::Tick => self.tick(now, out),
+            Input::Tick { blocked } => self.tick(blocked, now, out),
         }
     }
 
@@ -362,7 +372,7 @@ impl Session {
         }
     }
 
-    fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+    fn tick(&mut self, blocked: bool, now: Now, out: &mut Vec<Output>) {
         let expired = self.grant.as_ref().and_then(|grant| grant.expires).is_some_and(|at| now.mono >= at);
         match self.phase {
             Phase::SigningIn { until } if now.mono >= until => return self.close(CloseCode::SignInTimeout, out),
@@ -370,8 +380,8 @@ impl Session {
             _ if self.drained_at.is_some_and(|at| now.mono >= at) => return self.close(CloseCode::Restart, out),
             _ => {}
         }
-        // While the socket is not read, silence means nothing.
-        if !self.wants_input() {
+        // While the socket is not read because of us, silence means nothing.
+        if !blocked && !self.wants_input() {
             self.heartbeat.heard(now.mono);
         }
         match self.heartbeat.beat(self.rules.ping, now.mono) {

@@ -28,6 +28,16 @@ pub trait Meddler: Send + Sync {
         inner.subscribe(log)
     }
 
+    fn read<'a>(
+        &'a self,
+        inner: &'a dyn Backplane,
+        log: &'a LogName,
+        range: Range,
+        limit: PageLimit,
+    ) -> BoxFuture<'a, Result<Page, Unavailable>> {
+        inner.read(log, range, limit)
+    }
+
     fn positions<'a>(
         &'a self,
         inner: &'a dyn Backplane,
@@ -71,7 +81,7 @@ impl<M: Meddler> Backplane for Around<M> {
         range: Range,
         limit: PageLimit,
     ) -> BoxFuture<'a, Result<Page, Unavailable>> {
-        self.inner.read(log, range, limit)
+        self.meddler.read(&*self.inner, log, range, limit)
     }
 
     fn positions<'a>(&'a self, logs: &'a [LogName]) -> BoxFuture<'a, Result<Vec<Position>, Unavailable>> {

@@ -22,6 +22,7 @@ mod presence;
 mod resume;
 mod seam;
 mod signal;
+mod uptime;
 
 #[cfg(test)]
 mod api;

@@ -1,13 +1,14 @@
-//! One client's troubles are not another's: bursts, deaf readers, strangers' signals, slow subscriptions, late upgrades.
+//! One client's troubles are not another's: bursts, deaf readers, strangers' signals, slow subscriptions, many reads, late upgrades.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
 use parley_service::auth::open::OpenAuth;
 use parley_service::auth::{Auth, AuthError, Credentials};
-use parley_service::backplane::{Backplane, Unavailable};
+use parley_service::backplane::{Backplane, Page, PageLimit, Range, Unavailable};
 use parley_service::clock::SystemClock;
 use parley_service::delivery::Order;
 use parley_service::entropy::SeededEntropy;
@@ -191,6 +192,70 @@ async fn joins_of_one_room_fail_together_not_one_after_the_other() {
     for client in &mut clients {
         assert_eq!(client.expect("error").await["code"], "unavailable");
     }
+}
+
+/// Whose reads of pages wait to be let go, and are counted.
+struct SlowToRead {
+    go: Semaphore,
+    reading: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Meddler for SlowToRead {
+    fn read<'a>(
+        &'a self,
+        inner: &'a dyn Backplane,
+        log: &'a LogName,
+        range: Range,
+        limit: PageLimit,
+    ) -> BoxFuture<'a, Result<Page, Unavailable>> {
+        Box::pin(async move {
+            let reading = self.reading.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(reading, Ordering::SeqCst);
+            self.go.acquire().await.expect("never closed").forget();
+            self.reading.fetch_sub(1, Ordering::SeqCst);
+            inner.read(log, range, limit).await
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_sessions_ask_only_so_many_pages_are_read_at_once_and_publishes_do_not_wait() {
+    const CLIENTS: usize = 40;
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let node = Node::builder().ports(move |config| {
+        let embedded = Embedded::new(config, SystemClock::start(), SeededEntropy::new(1));
+        let mut ports = embedded.ports(ServerId::parse("a").unwrap(), Arc::new(OpenAuth));
+        let reading = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let slow =
+            Around::new(ports.backplane, SlowToRead { go: Semaphore::new(0), reading: reading.0, most: reading.1 });
+        tell.send(Arc::clone(&slow)).unwrap();
+        ports.backplane = slow;
+        ports
+    });
+    let (node, slow) = (node.start().await, told.recv().unwrap());
+    let mut clients = Vec::new();
+    for n in 0..CLIENTS {
+        let mut client = node.client(&format!("user-{n}")).await;
+        for id in 1..=4 {
+            client.send(json!({"type": "history", "id": id, "room": "r"})).await;
+        }
+        client.ask_for("pong", json!({"type": "ping"})).await;
+        clients.push(client);
+    }
+    let reading = || slow.meddler.reading.load(Ordering::SeqCst);
+    eventually(SOON, reading, |reading| *reading == 64).await;
+    // To join from now on needs no page.
+    let mut writer = node.client("writer").await;
+    writer.join("r").await;
+    writer.chat("r", "hello").await;
+    slow.meddler.go.add_permits(4 * CLIENTS);
+    for client in &mut clients {
+        for _ in 0..4 {
+            client.expect("history").await;
+        }
+    }
+    assert_eq!(slow.meddler.most.load(Ordering::SeqCst), 64);
 }
 
 /// Whose sign-in waits to be let go.

@@ -42,9 +42,16 @@ pub struct Node {
     /// Dropping it drops the instance's runtime.
     life: Option<oneshot::Sender<()>>,
     ended: oneshot::Receiver<()>,
-    clock: mpsc::Sender<(Duration, oneshot::Sender<()>)>,
+    clock: mpsc::Sender<Move>,
     stopped_clock: bool,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Moves a stopped clock.
+struct Move {
+    by: Duration,
+    step: Duration,
+    done: oneshot::Sender<()>,
 }
 
 struct Bound {
@@ -126,7 +133,7 @@ fn live(
     bound: oneshot::Sender<Bound>,
     stop: CancellationToken,
     death: oneshot::Receiver<()>,
-    mut moves: mpsc::Receiver<(Duration, oneshot::Sender<()>)>,
+    mut moves: mpsc::Receiver<Move>,
 ) {
     let NodeBuilder { config, ports, stopped_clock } = builder;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(stopped_clock).build();
@@ -150,8 +157,8 @@ fn live(
         // Boxed: it is the largest future of all.
         let running = Box::pin(server.run(stop, ready));
         let clockwork = async {
-            while let Some((by, done)) = moves.recv().await {
-                advance(by).await;
+            while let Some(Move { by, step, done }) = moves.recv().await {
+                advance(by, step).await;
                 let _ = done.send(());
             }
             std::future::pending::<()>().await;
@@ -168,10 +175,10 @@ fn live(
     runtime.shutdown_background();
 }
 
-async fn advance(by: Duration) {
+async fn advance(by: Duration, step: Duration) {
     let mut left = by;
     while !left.is_zero() {
-        let step = left.min(CLOCK_STEP);
+        let step = left.min(step);
         tokio::time::advance(step).await;
         for _ in 0..16 {
             tokio::task::yield_now().await;
@@ -242,9 +249,21 @@ impl Node {
     /// # Panics
     /// The clock was not stopped.
     pub async fn advance(&self, by: Duration) {
+        self.move_clock(by, CLOCK_STEP).await;
+    }
+
+    /// The same in one step, however far: what was due in between comes late.
+    ///
+    /// # Panics
+    /// The clock was not stopped.
+    pub async fn leap(&self, by: Duration) {
+        self.move_clock(by, by).await;
+    }
+
+    async fn move_clock(&self, by: Duration, step: Duration) {
         assert!(self.stopped_clock, "the clock of this instance runs by itself: start it with `stopped_clock`");
         let (done, moved) = oneshot::channel();
-        if self.clock.send((by, done)).await.is_ok() {
+        if self.clock.send(Move { by, step, done }).await.is_ok() {
             let _ = tokio::time::timeout(DEADLINE, moved).await.expect("the clock moves in time");
         }
     }

@@ -32,11 +32,11 @@ impl Progress {
     /// Ends once nothing has moved for so long. Cancel-safe.
     pub(super) async fn stalled(&self, wait: Duration) {
         loop {
-            let due = Moment::from_nanos(self.last.load(Ordering::Relaxed)) + wait;
-            if self.clock.now().mono >= due {
+            let quiet = self.clock.now().mono.since(Moment::from_nanos(self.last.load(Ordering::Relaxed)));
+            if quiet >= wait {
                 return;
             }
-            tokio::time::sleep_until(self.clock.instant(due)).await;
+            tokio::time::sleep(wait.saturating_sub(quiet)).await;
         }
     }
 }
@@ -103,5 +103,39 @@ impl Body for Payload {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Passing { from, .. } => from.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::{Wake, Waker};
+
+    use super::*;
+
+    /// Counts how often it was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stall_is_waited_for_asleep_however_long_the_process_has_run() {
+        let clock = SystemClock::start();
+        tokio::time::advance(Duration::from_secs(86_400 * 366)).await;
+        let (progress, woken) = (Progress::new(clock), Arc::<Woken>::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut stalled = pin!(progress.stalled(Duration::from_secs(60)));
+        for _ in 0..2 {
+            assert_eq!(stalled.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
+            assert_eq!(woken.0.load(Ordering::Relaxed), 0, "it sleeps");
+            tokio::time::advance(Duration::from_secs(30)).await;
+        }
+        stalled.await;
     }
 }

@@ -2,12 +2,13 @@
 //! that ends drops its futures, which is safe by the contracts of the ports.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{Instrument as _, Span};
 
 use super::services::Services;
 use crate::auth::{AuthError, Credentials};
-use crate::backplane::{PublishError, Range, Unavailable};
+use crate::backplane::{Page, PublishError, Range, Unavailable};
 use crate::clock::{Clock as _, Moment};
 use crate::hub::Membership;
 use crate::hub::outbox::Outbox;
@@ -18,6 +19,9 @@ use crate::protocol::server_frame::RoomTop;
 use crate::rights::{Grant, Right, Rights};
 use crate::session::{Action, JoinStart, Outcome};
 use crate::tracing_context;
+
+/// How long a read waits for its turn.
+const TURN_WAIT: Duration = Duration::from_secs(5);
 
 /// Does one action. A join also brings its membership, which the caller keeps or drops.
 pub(super) async fn perform(
@@ -35,27 +39,43 @@ pub(super) async fn perform(
                 Ok(membership) => membership,
                 Err(error) => return (Outcome::Page(Err(error)), None),
             };
-            let hub = &services.hub;
-            let page = match start {
-                JoinStart::Since(position) => hub.read(&log, Range::Since(position), hub.replay_messages()).await,
-                JoinStart::Newest(messages) => hub.read(&log, Range::Newest, messages).await,
+            let (range, messages) = match start {
+                JoinStart::Since(position) => (Range::Since(position), services.hub.replay_messages()),
+                JoinStart::Newest(messages) => (Range::Newest, messages),
             };
-            return (Outcome::Page(page), Some(membership));
+            return (Outcome::Page(page(&services, &log, range, messages).await), Some(membership));
         }
         Action::Sync { log, since } => {
             let messages = services.hub.replay_messages();
-            Outcome::Page(services.hub.read(&log, Range::Since(since), messages).await)
+            Outcome::Page(page(&services, &log, Range::Since(since), messages).await)
         }
         Action::Publish { log, drafts } => Outcome::Published(publish_all(&services, &log, &drafts).await),
         Action::Direct { from, to, draft } => Outcome::Published(vec![direct(&services, &from, &to, &draft).await]),
-        Action::History { log, range, limit } => Outcome::Page(services.hub.read(&log, range, limit).await),
+        Action::History { log, range, limit } => Outcome::Page(page(&services, &log, range, limit).await),
         Action::Presence { room } => {
             services.attendance.settled().await;
-            Outcome::Roster(services.presence.roster(&room, PRESENCE_MAX_USERS).await)
+            Outcome::Roster(in_turn(&services, services.presence.roster(&room, PRESENCE_MAX_USERS)).await)
         }
-        Action::Rooms { rights } => Outcome::Rooms(rooms(&services, &rights).await),
+        Action::Rooms { rights } => Outcome::Rooms(in_turn(&services, rooms(&services, &rights)).await),
     };
     (outcome, None)
+}
+
+async fn page(services: &Services, log: &LogName, range: Range, messages: usize) -> Result<Page, Unavailable> {
+    let read = services.hub.read(log, range, messages);
+    // Only a position: it is short, and most joins want no more.
+    if messages == 0 { read.await } else { in_turn(services, read).await }
+}
+
+/// Fetches something long, when it is its turn among those of all sessions.
+async fn in_turn<T>(
+    services: &Services,
+    fetch: impl Future<Output = Result<T, Unavailable>>,
+) -> Result<T, Unavailable> {
+    match tokio::time::timeout(TURN_WAIT, services.reading.acquire()).await {
+        Ok(Ok(_permit)) => fetch.await,
+        _ => Err(Unavailable("too many reads wait for their turn".to_owned())),
+    }
 }
 
 /// Checks credentials and bans. The session is entered under its user before the ban is looked up, so that a ban that

@@ -2,6 +2,7 @@
 //! session, and carries out what the session asks for. It decides nothing. All that is queued leaves in one write.
 
 mod outputs;
+mod waiting;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -28,7 +29,7 @@ use crate::ids::{RoomName, SessionId};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::limits::CLIENT_FRAME_MAX_BYTES;
 use crate::rights::Grant;
-use crate::session::{Action, Input, OpId, Session};
+use crate::session::{Input, Session};
 
 /// How long a peer may take to answer our close frame, and the socket to take it.
 const CLOSE_WAIT: Duration = Duration::from_secs(3);
@@ -58,6 +59,8 @@ enum Stage {
     Closing {
         answered: bool,
     },
+    /// There is nothing left to do.
+    Over,
 }
 
 /// See the module. A future that ends with the connection.
@@ -144,36 +147,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.registration.as_ref().map_or(usize::MAX, Registration::key)
     }
 
-    fn start(&mut self, op: OpId, action: Action) {
-        if let Some(action) = self.ops.get_or_insert_default().postpone(op, action) {
-            self.perform(op, action);
-        }
-    }
-
-    /// Begins an action; its future owns all it needs.
-    fn perform(&mut self, op: OpId, action: Action) {
-        let (services, outbox) = (Arc::clone(&self.services), Arc::clone(&self.outbox));
-        let registered = self.registered();
-        self.ops.get_or_insert_default().push(Box::pin(async move {
-            let (outcome, membership) = actions::perform(services, outbox, registered, action).await;
-            Finished::Action(op, outcome, membership)
-        }));
-    }
-
-    fn take_finished(&mut self) -> Option<Finished> {
-        let ops = self.ops.as_mut()?;
-        let Some((finished, next)) = ops.take() else {
-            if ops.is_empty() {
-                self.ops = None;
-            }
-            return None;
-        };
-        if let Some((op, action)) = next {
-            self.perform(op, action);
-        }
-        Some(finished)
-    }
-
     /// One turn: everything that is ready, then one write. `Ready` when the connection is over.
     fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
         let now = self.services.clock.now();
@@ -181,16 +154,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let mut progress = false;
             match self.wire.poll_flush(cx, &mut progress) {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Ready(Ok(())) => self.outbox.set_backlog(0),
-                Poll::Pending => self.outbox.set_backlog(self.wire.backlog()),
+                Poll::Ready(Ok(())) => self.outbox.set_backlog(0, 0),
+                Poll::Pending => {}
             }
             if progress {
                 // A peer that takes bytes is alive, however slowly it does.
                 self.give(Input::Alive, now, scratch);
             }
         }
-        if let Stage::Closing { answered } = self.stage {
-            return self.closing(cx, scratch, answered);
+        if self.stage != Stage::Open {
+            return self.closing(cx, scratch);
         }
         loop {
             let gathered = self.gather(cx, scratch, now);
@@ -200,12 +173,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 self.count_writes(scratch.frames.len());
                 scratch.frames.clear();
-                if self.wire.is_blocked() {
-                    self.outbox.set_backlog(self.wire.backlog());
-                }
             }
-            if let Stage::Closing { answered } = self.stage {
-                return self.closing(cx, scratch, answered);
+            if self.stage != Stage::Open {
+                return self.closing(cx, scratch);
+            }
+            if self.wire.is_blocked() {
+                self.count_waiting();
             }
             match gathered {
                 Gathered::All if self.rearm(false) => {}
@@ -222,27 +195,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Gives the session everything that is ready. What it wants to send is left in `scratch.frames`.
     fn gather(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Now) -> Gathered {
         let mut frames_left = FRAMES_PER_TURN;
+        let mut all = Gathered::All;
         loop {
             if scratch.frames.len() > WRITE_BYTES {
                 return Gathered::EnoughForOneWrite;
             }
             let mut idle = true;
-            while self.timer.as_mut().poll(cx).is_ready() {
+            if all == Gathered::All && self.timer.as_mut().poll(cx).is_ready() {
                 // The turn's `now` may be earlier than the deadline that has just come.
-                self.give(Input::Tick, self.services.clock.now(), scratch);
+                self.give(Input::Tick { blocked: self.wire.is_blocked() }, self.services.clock.now(), scratch);
                 self.rearm(true);
                 if self.stage != Stage::Open {
                     return Gathered::All;
                 }
+                // Polled, so that it wakes this task. A deadline that is past again waits for the next turn: the clock must
+                // not keep the socket from its turn.
+                if self.timer.as_mut().poll(cx).is_ready() {
+                    all = Gathered::EnoughForOneTurn;
+                }
             }
-            if let Some(ops) = &mut self.ops {
-                ops.drive(cx);
+            if self.ops.is_some() {
+                self.drive(cx);
             }
             // While the socket is full nothing is read, and nothing taken but what is urgent: the client slows itself
             // down, and the outbox fills up to its limit.
             if self.wire.is_blocked() {
                 let heard = self.take_parcels(cx, scratch, now, true);
-                return if heard { Gathered::EnoughForOneWrite } else { Gathered::All };
+                return if heard { Gathered::EnoughForOneWrite } else { all };
             }
             if let Some(finished) = self.take_finished() {
                 idle = false;
@@ -266,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 frames_left -= 1;
             }
             if self.stage != Stage::Open || (idle && self.ops.as_ref().is_none_or(|ops| ops.is_waiting())) {
-                return Gathered::All;
+                return all;
             }
             if frames_left == 0 {
                 return Gathered::EnoughForOneTurn;
@@ -372,7 +351,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// What is left of the close handshake, so that our close frame is not lost to a reset.
-    fn closing(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, answered: bool) -> Poll<()> {
+    fn closing(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
+        let Stage::Closing { answered } = self.stage else { return Poll::Ready(()) };
         if self.timer.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }

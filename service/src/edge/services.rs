@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::admission::Admission;
@@ -42,6 +43,8 @@ pub struct Services {
     pub origins: OriginPolicy,
     /// How many may connect.
     pub admission: Admission,
+    /// How many sessions may be reading at the same time.
+    pub reading: Semaphore,
     /// Whether the instance is on its way out.
     pub drain: Drain,
     /// The key of the server API; without one it is off.

@@ -15,6 +15,7 @@ use tungstenite::error::{CapacityError, Error};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Message, Utf8Bytes, WebSocket};
 
+use crate::protocol::framing;
 use frames::Frames;
 
 /// The engine's read buffer, held by every connection for its whole life. Most chat frames fit; larger ones make it grow
@@ -102,6 +103,8 @@ pub struct Wire<S> {
     /// What the socket did not take yet.
     backlog: Vec<u8>,
     written: usize,
+    /// Where in it a frame begins, the first of which nothing had been sent when the socket became full.
+    boundary: usize,
     /// Calls of the socket's write so far.
     writes: u64,
     /// The peer closed, broke a rule or is gone: what still comes is read and thrown away.
@@ -126,6 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             limit,
             backlog: Vec::new(),
             written: 0,
+            boundary: 0,
             writes: 0,
             over: false,
             hungry: false,
@@ -262,19 +266,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.backlog.len() - self.written
     }
 
+    /// Bytes that arrived and were not looked at.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        self.engine.get_ref().arrived.len()
+    }
+
+    /// Gives up all frames of which nothing was sent. What is left of the one under way must still be sent before
+    /// anything else; returns how many bytes that is.
+    pub fn cut(&mut self) -> usize {
+        let end = framing::boundary(&self.backlog, self.boundary, self.written);
+        // Copied, because a vector that is cut short keeps its memory.
+        self.backlog = self.backlog[self.written..end].to_vec();
+        (self.written, self.boundary) = (0, self.backlog.len());
+        self.backlog.len()
+    }
+
     /// Calls of the socket's write so far.
     #[must_use]
     pub fn writes(&self) -> u64 {
         self.writes
     }
 
-    /// Sends `frames` in one write. What the socket does not take is kept; see [`Wire::poll_flush`].
+    /// Sends `frames`, which are whole, in one write. What the socket does not take is kept; see [`Wire::poll_flush`].
     ///
     /// # Errors
     /// The connection is gone.
     pub fn send(&mut self, cx: &mut Context<'_>, frames: &[u8]) -> io::Result<()> {
         if self.is_blocked() {
             // What was taken already would otherwise stay until all of it is.
+            self.boundary = framing::boundary(&self.backlog, self.boundary, self.written) - self.written;
             self.backlog.drain(..std::mem::take(&mut self.written));
             self.backlog.extend_from_slice(frames);
             return Ok(());
@@ -285,7 +306,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Poll::Ready(count) => sent += count,
                 Poll::Pending => {
                     self.backlog = frames[sent..].to_vec();
-                    self.written = 0;
+                    (self.written, self.boundary) = (0, framing::boundary(frames, 0, sent) - sent);
                     break;
                 }
             }
@@ -310,7 +331,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        (self.backlog, self.written) = (Vec::new(), 0);
+        (self.backlog, self.written, self.boundary) = (Vec::new(), 0, 0);
         Poll::Ready(Ok(()))
     }
 

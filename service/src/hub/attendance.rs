@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::backplane::Unavailable;
 use crate::clock::{Clock, Moment};
 use crate::ids::{RoomName, UserId};
 use crate::presence::{Presence, RENEW_EVERY};
@@ -23,31 +24,59 @@ const TOLD_AT_ONCE: usize = 64;
 const RETRY: Duration = Duration::from_millis(500);
 /// How long a question waits for what was entered before it.
 const SETTLE: Duration = Duration::from_secs(1);
+/// A call that failed may still be on its way for so long, by a connection that was given up, and be carried out after
+/// those that followed it: the kernel gives up what is not acknowledged for 10 s.
+const STRAY: Duration = Duration::from_secs(15);
 
 type Place = (RoomName, UserId);
+
+/// Where the port has the user, as far as is known here.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    #[default]
+    Away,
+    Here,
+    /// A call failed, which may have been carried out all the same; or the port lost something.
+    Unsure,
+}
 
 #[derive(Debug, Default)]
 struct Local {
     sessions: u32,
-    /// The port was told that the user is here.
-    entered: bool,
+    told: Told,
     /// In `work`.
     queued: bool,
     /// No sessions; the leave is due then.
     leaves_at: Option<Moment>,
+    /// Until then a call that failed may still be carried out, whatever was told since.
+    strays_until: Option<Moment>,
+}
+
+impl Local {
+    fn is_wanted(&self, now: Moment) -> bool {
+        self.sessions > 0 || self.leaves_at.is_some_and(|at| at > now)
+    }
 }
 
 #[derive(Default)]
 struct State {
     places: HashMap<Place, Local>,
     work: VecDeque<Place>,
-    /// Leaves that are held back, by when they are due; the number tells apart those of one moment.
+    /// Places to look at again, by when: their leave is held back, or a stray call may have undone what was told. The
+    /// number tells apart those of one moment.
     held: BTreeMap<(Moment, u64), Place>,
     next: u64,
     /// What was taken out of `work` is being told.
     telling: bool,
     /// How often the port lost what it was told.
     losses: u64,
+}
+
+impl State {
+    fn hold(&mut self, due: Moment, place: Place) {
+        self.held.insert((due, self.next), place);
+        self.next += 1;
+    }
 }
 
 /// See the module.
@@ -74,7 +103,7 @@ impl Attendance {
         let local = state.places.entry(place.clone()).or_default();
         local.sessions += 1;
         local.leaves_at = None;
-        if !local.entered {
+        if local.told != Told::Here {
             self.queue(&mut state, place);
         }
     }
@@ -93,9 +122,7 @@ impl Attendance {
         if asked {
             self.queue(&mut state, place);
         } else {
-            let number = state.next;
-            state.next += 1;
-            state.held.insert((due, number), place);
+            state.hold(due, place);
             self.changed.notify_one();
         }
     }
@@ -185,9 +212,7 @@ impl Attendance {
         let mut state = self.state.lock();
         while let Some(entry) = state.held.first_entry().filter(|entry| entry.key().0 <= now) {
             let place = entry.remove();
-            if state.places.get(&place).is_some_and(|local| local.leaves_at.is_some_and(|at| at <= now)) {
-                self.queue(&mut state, place);
-            }
+            self.queue(&mut state, place);
         }
     }
 
@@ -204,49 +229,60 @@ impl Attendance {
         places
     }
 
-    /// Brings the port to what should be true of one place.
-    async fn tell(&self, place: &Place) -> Result<(), crate::backplane::Unavailable> {
+    /// Brings the port to what should be true of one place. Never two at a time for one place.
+    async fn tell(&self, place: &Place) -> Result<(), Unavailable> {
         let (room, user) = place;
-        let now = self.clock.now().mono;
-        let (wanted, entered, losses) = {
+        let began = self.clock.now().mono;
+        let (wanted, told, losses) = {
             let state = self.state.lock();
             let Some(local) = state.places.get(place) else { return Ok(()) };
-            (local.sessions > 0 || local.leaves_at.is_some_and(|at| at > now), local.entered, state.losses)
+            (local.is_wanted(began), local.told, state.losses)
         };
-        match (wanted, entered) {
-            (true, false) => self.port.enter(room, user).await?,
-            (false, true) => self.port.leave(room, user).await?,
-            _ => {}
-        }
+        let result = match (wanted, told) {
+            (true, Told::Away | Told::Unsure) => self.port.enter(room, user).await,
+            (false, Told::Here | Told::Unsure) => self.port.leave(room, user).await,
+            _ => Ok(()),
+        };
+        let now = self.clock.now().mono;
         let mut state = self.state.lock();
         // What was told while the port lost everything may be lost with it; the place is queued again by then.
         let kept = state.losses == losses;
-        if let Some(local) = state.places.get_mut(place) {
-            local.entered = wanted && kept;
-            if local.sessions == 0 && !wanted && !local.queued {
-                state.places.remove(place);
-                if state.places.is_empty() {
-                    state.places = HashMap::new();
-                }
-            } else if (local.sessions > 0) != wanted && local.leaves_at.is_none() {
-                // It changed while the port was being told.
-                self.queue(&mut state, place.clone());
+        let Some(local) = state.places.get_mut(place) else { return result };
+        if result.is_err() {
+            local.strays_until = Some(now + STRAY);
+        }
+        local.strays_until.take_if(|until| *until <= began);
+        let strays_until = local.strays_until;
+        local.told = match wanted {
+            _ if !kept || strays_until.is_some() => Told::Unsure,
+            true => Told::Here,
+            false => Told::Away,
+        };
+        if local.is_wanted(now) != wanted {
+            // It changed while the port was being told.
+            self.queue(&mut state, place.clone());
+        } else if !wanted && local.told == Told::Away && !local.queued {
+            state.places.remove(place);
+            if state.places.is_empty() {
+                state.places = HashMap::new();
             }
         }
-        Ok(())
+        if let (Ok(()), Some(until)) = (&result, strays_until) {
+            state.hold(until, place.clone());
+        }
+        result
     }
 
     async fn renew(&self) {
-        // A lease that had run out took with it what was entered: enter it all again. A leave that is due must be told all
-        // the same: nobody knows what is gone and what is not.
+        // A lease that had run out took with it what was entered: enter it all again. Leaves are told again, too: nobody
+        // knows what is gone and what is not.
         if let Ok(false) = self.port.renew().await {
-            let now = self.clock.now().mono;
             let mut state = self.state.lock();
             state.losses += 1;
             let places: Vec<Place> = state.places.keys().cloned().collect();
             for place in places {
                 if let Some(local) = state.places.get_mut(&place) {
-                    local.entered &= local.sessions == 0 && local.leaves_at.is_none_or(|at| at <= now);
+                    local.told = Told::Unsure;
                 }
                 self.queue(&mut state, place);
             }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::delivery::{Charge, Order, Parcel};
 
@@ -15,18 +16,19 @@ const UNBLOCKED_FACTOR: usize = 4;
 /// enough to stay after a burst.
 const KEPT_CAPACITY: usize = 4;
 
-/// What all outboxes of an instance may hold together. Frames that many share count once.
+/// What may wait for all sessions of an instance together. Frames that many share count once.
 #[derive(Debug)]
 pub struct Budget {
     used: Arc<AtomicUsize>,
     total: usize,
+    exceeded: Notify,
 }
 
 impl Budget {
     /// `total` bytes for all.
     #[must_use]
     pub fn new(total: usize) -> Arc<Self> {
-        Arc::new(Self { used: Arc::default(), total })
+        Arc::new(Self { used: Arc::default(), total, exceeded: Notify::new() })
     }
 
     /// Bytes in use.
@@ -45,6 +47,12 @@ impl Budget {
     #[must_use]
     pub fn excess(&self) -> usize {
         self.used().saturating_sub(self.total)
+    }
+
+    /// Waits until what waits for a slow reader grew, and more is in use than may be. What the hub itself hands out it
+    /// looks at itself. Cancel-safe.
+    pub async fn exceeded(&self) {
+        self.exceeded.notified().await;
     }
 
     /// Where to count.
@@ -70,9 +78,11 @@ struct State {
     orders: Vec<Order>,
     /// Bytes of `queue`.
     bytes: usize,
-    /// Bytes that left the queue and still wait for the socket; a copy of the session's own.
+    /// Bytes that wait for the socket elsewhere and are the session's own.
     backlog: Option<Charge>,
-    /// What of them counts against the limit.
+    /// Such that it shares with others; counted once for all of them.
+    shared: usize,
+    /// What of both counts against the limit.
     backlog_counted: usize,
     overflowed: bool,
     waker: Option<Waker>,
@@ -96,7 +106,7 @@ impl State {
     fn overflow(&mut self) {
         self.overflowed = true;
         self.queue = Vec::new();
-        self.bytes = 0;
+        (self.bytes, self.shared) = (0, 0);
     }
 }
 
@@ -207,26 +217,32 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// Says how many bytes were taken but still wait for the socket; they count against the limit. At most half of it:
-    /// a long answer that the client asked for must not alone make it slow.
-    pub fn set_backlog(&self, bytes: usize) {
+    /// Says how many bytes wait for a socket that is full, besides those here: what was taken from here, answers that were
+    /// asked for, requests that wait for their turn. `shared` are counted already, with whoever shares them. They count
+    /// against the limit, at most half of it: a long answer that the client asked for must not alone make it slow.
+    pub fn set_backlog(&self, own: usize, shared: usize) {
         let mut state = self.state.lock();
         if state.overflowed {
             return;
         }
-        state.backlog = (bytes > 0).then(|| Charge::new(self.budget.counter(), bytes));
-        state.backlog_counted = bytes.min(self.limit / 2);
+        let before = state.backlog.as_ref().map_or(0, Charge::bytes);
+        state.backlog = (own > 0).then(|| Charge::new(self.budget.counter(), own));
+        state.shared = shared;
+        state.backlog_counted = own.saturating_add(shared).min(self.limit / 2);
+        if own > before && self.budget.excess() > 0 {
+            self.budget.exceeded.notify_one();
+        }
     }
 
-    /// Bytes that wait here, shared ones in full, those in front of the socket included.
+    /// Bytes that wait for this session, shared ones in full, those in front of the socket included.
     #[must_use]
     pub fn waiting(&self) -> usize {
         let state = self.state.lock();
-        state.bytes + state.backlog.as_ref().map_or(0, Charge::bytes)
+        state.bytes + state.shared + state.backlog.as_ref().map_or(0, Charge::bytes)
     }
 
     /// Empties it as if it had gone over its limit; see [`Outbox::poll_take`]. What is in front of the socket no longer
-    /// counts either: it is gone within seconds, and nobody else should have to go for it.
+    /// counts either: its connection gives it up, and nobody else should have to go for it.
     pub fn evict(&self) {
         let mut state = self.state.lock();
         state.overflow();
@@ -303,9 +319,32 @@ mod tests {
     #[test]
     fn what_waits_for_the_socket_counts_too() {
         let outbox = Outbox::new(100, Budget::new(1_000_000));
-        outbox.set_backlog(80);
+        outbox.set_backlog(80, 0);
         assert!(outbox.push(parcel(50)), "half of the limit is left to what is live");
         assert!(!outbox.push(parcel(1)));
+    }
+
+    #[test]
+    fn what_is_shared_counts_for_the_session_and_not_once_more_for_all() {
+        let budget = Budget::new(1_000_000);
+        let outbox = Outbox::new(100, Arc::clone(&budget));
+        outbox.set_backlog(10, 30);
+        assert_eq!((outbox.waiting(), budget.used()), (40, 10));
+        assert!(outbox.push(parcel(60)));
+        assert!(!outbox.push(parcel(1)));
+    }
+
+    #[test]
+    fn whoever_makes_it_too_much_says_so() {
+        let budget = Budget::new(100);
+        let outbox = Outbox::new(1_000, Arc::clone(&budget));
+        let said = || futures_util::FutureExt::now_or_never(budget.exceeded()).is_some();
+        outbox.set_backlog(100, 0);
+        assert!(!said());
+        outbox.set_backlog(101, 0);
+        assert!(said());
+        outbox.set_backlog(101, 0);
+        assert!(!said(), "no more than before");
     }
 
     #[test]
@@ -321,10 +360,10 @@ mod tests {
         readers[0].evict();
         assert_eq!(readers[0].waiting(), 0);
         assert_eq!(take(&readers[0]), (Poll::Ready(Taken::Overflow), 0));
-        readers[1].set_backlog(7);
+        readers[1].set_backlog(7, 0);
         assert_eq!((readers[1].waiting(), budget.used()), (129, 129));
         readers[1].evict();
-        readers[1].set_backlog(7);
+        readers[1].set_backlog(7, 0);
         assert_eq!(budget.used(), 122);
         drop(readers);
         assert_eq!(budget.used(), 0);

@@ -198,13 +198,17 @@ impl Room {
     }
 
     /// Compares with the log's newest position, read when the cursor was `before`. A room that moved meanwhile is in
-    /// traffic and will notice a hole by itself, unless `force`.
+    /// traffic and will notice a hole by itself, unless `force`: something is known to be lost. Then a repair under way
+    /// reads on, and a room whose position is still being asked for is repaired at once: either may have read before.
     pub(super) fn compare(&self, before: Option<Position>, top: Position, force: bool) -> Continuity {
         let mut state = self.state.lock();
-        let Some(cursor) = state.cursor.filter(|_| !state.repairing) else { return Continuity::Whole };
+        let Some(cursor) = state.cursor else {
+            state.missed |= force;
+            return Continuity::Whole;
+        };
         let moved = before != Some(cursor);
         let behind = top.epoch != cursor.epoch || top.offset > cursor.offset;
-        if behind && (force || !moved) { begin_repair(&mut state) } else { Continuity::Whole }
+        if behind && (force || !moved && !state.repairing) { begin_repair(&mut state) } else { Continuity::Whole }
     }
 
     /// Serves a page that was read since the cursor. `Broken`: read on from the new cursor.

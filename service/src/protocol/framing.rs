@@ -48,6 +48,22 @@ pub fn text(payload: &[u8]) -> Bytes {
     out.freeze()
 }
 
+/// Where the frames of `bytes` that were written here and begin at or after `from` begin. `start` is where any frame does.
+#[must_use]
+pub fn boundary(bytes: &[u8], mut start: usize, from: usize) -> usize {
+    while start < from {
+        let Some(rest) = bytes.get(start..).filter(|rest| rest.len() > 1) else { return bytes.len() };
+        let number = |digits: &[u8]| digits.iter().fold(0_usize, |sum, digit| sum << 8 | usize::from(*digit));
+        let len = match rest[1] {
+            126 => number(rest.get(2..4).unwrap_or_default()),
+            127 => number(rest.get(2..10).unwrap_or_default()),
+            short => usize::from(short),
+        };
+        start = start.saturating_add(header_len(len)).saturating_add(len).min(bytes.len());
+    }
+    start
+}
+
 /// The payload of a frame that was written here.
 #[must_use]
 pub fn payload(frame: &[u8]) -> &[u8] {
@@ -92,6 +108,24 @@ pub fn put_close(out: &mut impl BufMut, code: Option<(u16, &str)>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_boundaries_of_frames_are_found() {
+        let mut bytes = Vec::new();
+        let mut begins = vec![0];
+        for len in [0, 125, 126, 65_535, 65_536] {
+            put_text(&mut bytes, &vec![0xFF; len]);
+            begins.push(bytes.len());
+        }
+        for pair in begins.windows(2) {
+            for from in [pair[0] + 1, pair[1] - 1, pair[1]] {
+                assert_eq!(boundary(&bytes, 0, from), pair[1]);
+                assert_eq!(boundary(&bytes, pair[0], from), pair[1]);
+            }
+        }
+        assert_eq!(boundary(&bytes, 0, 0), 0);
+        assert_eq!(boundary(&bytes[..1], 0, 1), 1, "no frame, and no panic");
+    }
 
     #[test]
     fn the_three_length_forms_of_the_rfc() {

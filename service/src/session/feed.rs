@@ -83,6 +83,12 @@ impl Feed {
         self.at
     }
 
+    /// Bytes that are held.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.hold.as_ref().map_or(0, |hold| hold.bytes)
+    }
+
     /// Takes what the hub delivered.
     pub fn offer(&mut self, item: FeedItem, hold_limit: usize) -> Step {
         if let Some(hold) = &mut self.hold {

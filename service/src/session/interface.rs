@@ -34,7 +34,10 @@ pub enum Input<'a> {
     /// What [`Output::Start`] asked for is done.
     Done(OpId, Outcome),
     /// `Session::deadline` has come.
-    Tick,
+    Tick {
+        /// The peer takes no bytes, and is not read before it does.
+        blocked: bool,
+    },
 }
 
 /// What a session asks for, to be carried out in order.

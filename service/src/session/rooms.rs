@@ -173,10 +173,12 @@ impl Session {
         Some(joined.log)
     }
 
-    /// Ends a membership; publishes that wait for its join are refused.
+    /// Ends a membership; publishes that wait for its join are refused. Direct messages need none: what waits in the queue
+    /// that is named like the inbox goes on.
     pub(super) fn drop_room(&mut self, slot: Slot, asked: bool, out: &mut Vec<Output>) {
         let Some(log) = self.end(slot, asked, out) else { return };
-        if let Some(index) = self.queues.iter().position(|(queue, _)| *queue == log) {
+        let of_the_room = |queue: &LogName| matches!(queue, LogName::Room(_)) && *queue == log;
+        if let Some(index) = self.queues.iter().position(|(queue, _)| of_the_room(queue)) {
             for waiting in self.queues[index].1.abandon() {
                 out.push(error(waiting.id, ErrorCode::NotJoined, "not stored: the room was left before its turn came"));
             }

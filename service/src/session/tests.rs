@@ -109,7 +109,7 @@ impl Driven {
 
     pub(super) fn advance(&mut self, by: Duration) -> Vec<Output> {
         self.now.mono = self.now.mono + by;
-        self.give(Input::Tick)
+        self.give(Input::Tick { blocked: false })
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::super::scratch::Scratch;
 use super::{Connection, TIMED_ONE_IN};
 use crate::clock::Now;
+use crate::protocol::close_code::CloseCode;
 use crate::protocol::framing;
 use crate::protocol::server_frame::ServerFrame;
 use crate::session::Output;
@@ -55,8 +56,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
             Output::Close(code) => {
-                framing::put_close(frames, Some((code.number(), code.reason())));
                 self.begin_closing(code.reason(), now, self.broken);
+                if code == CloseCode::Slow {
+                    self.give_up_backlog(scratch);
+                }
+                framing::put_close(&mut scratch.frames, Some((code.number(), code.reason())));
             }
         }
     }

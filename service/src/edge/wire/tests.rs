@@ -336,6 +336,39 @@ fn what_a_blocked_socket_took_is_not_kept() {
     assert_eq!(wire.stream.taken, [text(1000), text(10)].concat());
 }
 
+proptest! {
+    #[test]
+    fn what_is_given_up_leaves_whole_frames(
+        lens in prop::collection::vec(0..70_000_usize, 1..8),
+        takes in prop::collection::vec(0..50_000_usize, 1..12),
+        together in 1..8_usize,
+        flushes in 0..8_usize,
+    ) {
+        let frames: Vec<Vec<u8>> = lens.iter().map(|len| framing::text(&text(*len)).to_vec()).collect();
+        let mut takes = takes;
+        takes.push(0);
+        let mut wire = Wire::new(Peer::taking(takes), &[], LIMIT);
+        for frames in frames.chunks(together) {
+            wire.send(&mut context(), &frames.concat()).unwrap();
+        }
+        for _ in 0..flushes {
+            let _ = wire.poll_flush(&mut context(), &mut false);
+        }
+        let (sent, blocked) = (wire.stream.taken.len(), wire.is_blocked());
+        let left = wire.cut();
+        prop_assert_eq!(left, wire.backlog());
+        wire.send(&mut context(), b"end").unwrap();
+        while wire.poll_flush(&mut context(), &mut false).is_pending() {}
+        let taken = &wire.stream.taken;
+        let whole = taken.strip_suffix(b"end").expect("what comes afterwards is sent");
+        // As many whole frames as were begun, and none that was not.
+        let mut ends = frames.iter().scan(0, |end, frame| { *end += frame.len(); Some(*end) });
+        let begun = if sent == 0 { 0 } else { ends.find(|end| *end >= sent).unwrap() };
+        prop_assert_eq!((whole.len(), left), (begun, if blocked { begun - sent } else { 0 }));
+        prop_assert!(frames.concat().starts_with(whole));
+    }
+}
+
 #[test]
 fn a_write_error_ends_the_connection() {
     let mut wire = Wire::new(Peer::failing(), &[], LIMIT);

@@ -1,5 +1,7 @@
 //! One enter and one leave per user, however many sessions; held leaves; a port that fails.
 
+mod truth;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
@@ -13,6 +15,8 @@ use crate::presence::Roster;
 struct Port {
     heard: Mutex<Vec<String>>,
     fails: AtomicBool,
+    /// Calls are carried out, but their answers do not come.
+    mute: AtomicBool,
     /// The next `renew` says that the lease had run out.
     forgot: AtomicBool,
 }
@@ -23,7 +27,10 @@ impl Port {
             return Err(Unavailable("on purpose".to_owned()));
         }
         self.heard.lock().push(format!("{word} {user}"));
-        Ok(())
+        match self.mute.load(Ordering::SeqCst) {
+            true => Err(Unavailable("on purpose".to_owned())),
+            false => Ok(()),
+        }
     }
 }
 
@@ -147,5 +154,30 @@ async fn a_leave_that_was_due_when_the_lease_lapsed_is_told_all_the_same() {
     assert!(!fixture.port.forgot.load(Ordering::SeqCst), "the loss was noticed");
     fixture.port.fails.store(false, Ordering::SeqCst);
     assert_eq!(fixture.after(Duration::from_secs(1)).await, ["enter alice", "leave alice"]);
+    assert_eq!(fixture.after(STRAY).await, ["enter alice", "leave alice", "leave alice"], "the failed ones may stray");
     assert!(fixture.attendance.state.lock().places.is_empty(), "nothing is kept of who is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_enter_without_an_answer_is_taken_back_when_the_user_is_gone() {
+    let fixture = Fixture::new();
+    fixture.port.mute.store(true, Ordering::SeqCst);
+    fixture.enter();
+    assert_eq!(fixture.after(Duration::from_millis(100)).await, ["enter alice"]);
+    fixture.port.mute.store(false, Ordering::SeqCst);
+    fixture.leave(true);
+    assert_eq!(fixture.after(Duration::from_secs(1)).await, ["enter alice", "leave alice"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leave_without_an_answer_is_taken_back_when_the_user_is_here_again() {
+    let fixture = Fixture::new();
+    fixture.enter();
+    fixture.attendance.settled().await;
+    fixture.port.mute.store(true, Ordering::SeqCst);
+    fixture.leave(true);
+    assert_eq!(fixture.after(Duration::from_millis(100)).await, ["enter alice", "leave alice"]);
+    fixture.port.mute.store(false, Ordering::SeqCst);
+    fixture.enter();
+    assert_eq!(fixture.after(Duration::from_secs(1)).await, ["enter alice", "leave alice", "enter alice"]);
 }

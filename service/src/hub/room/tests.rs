@@ -154,6 +154,32 @@ fn a_quiet_room_is_compared_with_its_log_and_one_in_traffic_is_left_alone() {
 }
 
 #[test]
+fn what_is_known_to_be_lost_while_a_repair_reads_is_read_too() {
+    let mut fixture = Fixture::open();
+    assert_eq!(fixture.arrive(OLD, &[12]), Continuity::Broken);
+    let page_under_way = page(11..13, OLD, 12);
+    let cursor = fixture.room.cursor();
+    assert_eq!(
+        fixture.room.compare(cursor, position(OLD, 13), false),
+        Continuity::Whole,
+        "not known: the repair tells"
+    );
+    assert_eq!(fixture.room.compare(cursor, position(OLD, 13), true), Continuity::Whole, "one repair is enough");
+    assert_eq!(fixture.repaired(&page_under_way), Continuity::Broken, "read on");
+    assert_eq!(fixture.repaired(&page(13..14, OLD, 13)), Continuity::Whole);
+    assert_eq!(fixture.words(), ["11..=12", "13..=13"]);
+}
+
+#[test]
+fn what_is_known_to_be_lost_before_the_position_is_known_is_read_too() {
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.room.compare(None, position(OLD, 11), true), Continuity::Whole);
+    assert_eq!(fixture.room.opened(position(OLD, 10)), Continuity::Broken);
+    assert_eq!(fixture.repaired(&page(11..12, OLD, 11)), Continuity::Whole);
+    assert_eq!(fixture.words(), ["11..=11"]);
+}
+
+#[test]
 fn an_empty_room_closes_after_its_ticks_and_takes_nobody_then() {
     let fixture = Fixture::new();
     assert!(!fixture.room.close_if_idle(2));

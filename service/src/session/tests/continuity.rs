@@ -115,6 +115,8 @@ fn what_is_held_during_a_join_is_bounded_and_nothing_is_lost() {
     let op = driven.start(r#"{"type":"join","room":"r"}"#);
     for offset in 11..=1_000 {
         driven.give(Input::Parcel(Parcel::Run(Slot(0), run(offset..=offset))));
+        let (_, shared) = driven.session.held_bytes();
+        assert!(shared <= 1_000 && (shared > 0 || offset > 20), "{shared} after {offset}");
     }
     let out = driven.done(op, Outcome::Page(Ok(nothing(10))));
     let [(op, Action::Sync { since, .. })] = started(&out)[..] else { panic!("{:?}", told(&out)) };
@@ -338,7 +340,7 @@ impl Client {
                 self.judge(outputs);
             }
             Event::Tick => {
-                let outputs = self.driven.give(Input::Tick);
+                let outputs = self.driven.give(Input::Tick { blocked: false });
                 self.judge(outputs);
             }
         }

@@ -60,6 +60,59 @@ fn direct_messages_go_one_by_one() {
     assert_eq!(to, &user("eve"));
 }
 
+/// Direct messages number 1 to 3 to bob, the first of them in flight.
+fn three_direct(driven: &mut Driven) -> OpId {
+    let first = driven.start(r#"{"type":"chat","id":1,"to":"bob","msg":1}"#);
+    for id in 2..=3 {
+        assert_eq!(driven.say(&format!(r#"{{"type":"chat","id":{id},"to":"bob","msg":{id}}}"#)), []);
+    }
+    first
+}
+
+/// All three are acked, in their order.
+fn three_acks(driven: &mut Driven, first: OpId) {
+    let mut op = Some(first);
+    for number in 1..=3 {
+        let out = driven.done(op.expect("its turn has come"), stored(number));
+        assert!(told(&out)[0].contains(&format!(r#""ack","id":{number}"#)), "{:?}", told(&out));
+        op = started(&out).first().map(|(op, _)| *op);
+    }
+    assert_eq!(op, None);
+}
+
+#[test]
+fn direct_messages_need_no_inbox() {
+    let endings: [fn(&mut Driven, OpId) -> Vec<Output>; 3] = [
+        |driven, join| driven.done(join, Outcome::Page(Ok(Page { more: true, ..page(1..=2, 9) }))),
+        |driven, join| driven.done(join, Outcome::Page(Err(Unavailable("x".into())))),
+        |driven, _| driven.say(r#"{"type":"leave","room":"@me"}"#),
+    ];
+    for (number, end) in endings.into_iter().enumerate() {
+        let mut driven = Driven::new(rules(|_| {}));
+        driven.give(Input::SignedIn(grant()));
+        let since = r#"{"epoch":"0000000000000007","offset":0}"#;
+        let join = driven.start(&format!(r#"{{"type":"join","id":9,"room":"@me","since":{since}}}"#));
+        let first = three_direct(&mut driven);
+        let words = told(&end(&mut driven, join));
+        assert!(words.iter().any(|word| word.starts_with("leave")), "ending {number}: {words:?}");
+        assert!(!words.iter().any(|word| word.contains("not_joined")), "ending {number}: {words:?}");
+        three_acks(&mut driven, first);
+    }
+}
+
+#[test]
+fn direct_messages_sent_before_the_right_was_lost_go_on() {
+    let mut driven = Driven::new(rules(|_| {}));
+    driven.give(Input::SignedIn(grant()));
+    let first = three_direct(&mut driven);
+    let refresh = driven.start(r#"{"type":"auth","token":"t"}"#);
+    let rights = Rights::from_claims(None, Some(false));
+    let words = told(&driven.done(refresh, Outcome::SignIn(Ok(Grant { rights, ..grant() }))));
+    assert!(words.iter().any(|word| word.contains("rights_lost")), "{words:?}");
+    assert_eq!(error_code(&driven.say(r#"{"type":"chat","to":"bob","msg":4}"#)), ErrorCode::Forbidden);
+    three_acks(&mut driven, first);
+}
+
 #[test]
 fn without_an_id_success_is_silent_and_errors_are_not() {
     let mut driven = Driven::joined();
@@ -102,6 +155,22 @@ fn too_many_waiting_publishes_stop_the_reading_not_the_session() {
         driven.say(r#"{"type":"chat","msg":1}"#);
     }
     assert!(!driven.session.wants_input());
+    let (own, shared) = driven.session.held_bytes();
+    assert!((64 * 50..64 * 1_000).contains(&own) && shared == 0, "{own} and {shared}");
+}
+
+#[test]
+fn a_peer_that_takes_no_bytes_is_dead_in_time_although_it_is_not_read() {
+    let mut driven = Driven::joined();
+    driven.start(r#"{"type":"auth","token":"t"}"#);
+    assert!(!driven.session.wants_input());
+    for _ in 0..10 {
+        assert_eq!(driven.advance(Duration::from_secs(20)), [], "it may wait for us as long as it takes");
+    }
+    driven.now.mono = driven.now.mono + Duration::from_secs(20);
+    assert_eq!(told(&driven.give(Input::Tick { blocked: true })), ["ping"]);
+    driven.now.mono = driven.now.mono + Duration::from_secs(20);
+    assert_eq!(told(&driven.give(Input::Tick { blocked: true })), ["close dead"]);
 }
 
 #[test]
