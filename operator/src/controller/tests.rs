@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 mod events;
 mod failures;
 mod handover;
+mod looks;
 mod monitor;
 mod password;
 mod volume;
