@@ -92,6 +92,10 @@ fn without_its_way_in_a_chat_is_not_ready() {
     let lines = lines(&told(spec, Outcome::Applied(&missing, &Applied::default()), &done(2)));
     assert_eq!([&lines[0], &lines[4]], ["Ready False IngressClassMissing", "ExposureReady False IngressClassMissing"]);
     assert_eq!(applied(spec, &done(2))[0], "Ready True Ready");
+    references.ingress_class = IngressClassFound::Missing(String::new());
+    let unnamed = validate(&cluster(spec), &references, IMAGE).unwrap();
+    let lines = self::lines(&told(spec, Outcome::Applied(&unnamed, &Applied::default()), &done(2)));
+    assert_eq!([&lines[0], &lines[4]], ["Ready True Ready", "ExposureReady True AffinityNotConfigured"]);
 }
 
 #[test]
