@@ -24,6 +24,7 @@ mod handover;
 mod looks;
 mod monitor;
 mod password;
+mod retire;
 mod volume;
 
 /// The reason of a condition in the status that was written last.

@@ -27,6 +27,8 @@ pub struct Observed {
     pub current: i32,
     /// Instances with the settings of the current spec that run and take no sessions, and since when.
     pub deaf: BTreeMap<IpAddr, Timestamp>,
+    /// Instances with other settings, also those that drain.
+    pub former: i32,
     /// What keeps instances from running.
     pub hindrances: BTreeSet<String>,
     /// Instances that drain.
@@ -105,6 +107,8 @@ pub fn observe(children: &Children, namespace: &str, names: &Names, latest: &Lat
         }
         let address = pods::address(pod);
         observed.addresses.extend(address);
+        let is_current = latest.settings.is_some() && pods::settings(pod) == latest.settings.as_deref();
+        observed.former += i32::from(!is_current);
         if pods::is_draining(pod) {
             observed.draining += 1;
             continue;
@@ -112,7 +116,7 @@ pub fn observe(children: &Children, namespace: &str, names: &Names, latest: &Lat
         observed.instances += 1;
         observed.ready += i32::from(pods::is_ready(pod));
         observed.hindrances.extend(pods::hindrance(pod, now));
-        if latest.settings.is_some() && pods::settings(pod) == latest.settings.as_deref() {
+        if is_current {
             observed.current += i32::from(pods::is_ready(pod));
             observed.deaf.extend(address.zip(pods::deaf_since(pod)));
         }

@@ -9,7 +9,7 @@ const NONE: &str = "{ auth: { open: {} }, replicas: 0 }";
 
 fn rolled_out(replicas: i32) -> Stores<Deployment> {
     let deployment = json!({ "metadata": { "name": "demo", "namespace": "chat" }, "spec": { "replicas": 0, "selector": {}, "template": {} },
-        "status": { "replicas": replicas } });
+        "status": { "replicas": replicas, "observedGeneration": 1 } });
     Stores::with(vec![serde_json::from_value(deployment).expect("a Deployment")])
 }
 
