@@ -26,13 +26,13 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 
 use crate::clock;
-use crate::crd::ChatCluster;
+use crate::crd::{ChatCluster, ChatClusterStatus};
 use crate::names::Names;
 use apply::{ApplyError, Failure};
 use context::Context;
 use dereference::DereferenceError;
 use ledger::Key;
-use status::{Observed, Outcome};
+use status::{Latest, Observed, Outcome};
 
 /// Without any event, everything is looked at again after this.
 const SLOWLY: Duration = Duration::from_mins(10);
@@ -109,18 +109,13 @@ async fn five_steps(cluster: &ChatCluster, context: &Context, now: Timestamp) ->
     let validated = match validate::validate(cluster, &references, &context.usual_image) {
         Ok(validated) => validated,
         Err(invalid) => {
-            let observed = observe(cluster, context, now).await;
-            tell(cluster, Outcome::Refused(&invalid), &observed, context, now).await?;
+            tell(cluster, Outcome::Refused(&invalid), context, now).await?;
             return Ok(Action::await_change());
         }
     };
     let resources = build::build(&validated, &context.surroundings);
     match Box::pin(apply::apply(&validated, resources, context)).await {
-        Ok(applied) => {
-            let observed = observe(cluster, context, now).await;
-            tell(cluster, Outcome::Applied(&validated, &applied), &observed, context, now).await?;
-            Ok(Action::requeue(next_look(&observed)))
-        }
+        Ok(applied) => Ok(Action::requeue(tell(cluster, Outcome::Applied(&validated, &applied), context, now).await?)),
         // Nobody is left to be told.
         Err(Failure { error: ApplyError::NamespaceTerminating { .. }, .. }) => Ok(Action::await_change()),
         Err(failure) => {
@@ -138,36 +133,42 @@ async fn fail(cluster: &ChatCluster, outcome: Outcome<'_>, is_passing: bool, con
         status::tell_reverts(cluster, outcome, context).await;
         return;
     }
-    let observed = observe(cluster, context, now).await;
-    if let Err(untold) = tell(cluster, outcome, &observed, context, now).await {
+    if let Err(untold) = tell(cluster, outcome, context, now).await {
         tracing::warn!(error = %chain(&untold), "a failure could not be told");
     }
 }
 
-async fn observe(cluster: &ChatCluster, context: &Context, now: Timestamp) -> Observed {
+async fn observe(cluster: &ChatCluster, outcome: Outcome<'_>, context: &Context, now: Timestamp) -> Observed {
     let (names, uid) = (Names::of(&cluster.name_any()), cluster.uid().unwrap_or_default());
-    let applied = |kind: &str, name: String| context.ledger.generation(&Key::new(&uid, kind, name));
-    let generations = (applied("Deployment", names.chat()), applied("StatefulSet", names.valkey()));
+    let generation = |kind: &str, name: String| context.ledger.generation(&Key::new(&uid, kind, name));
+    let latest = Latest {
+        deployment: generation("Deployment", names.chat()),
+        stateful_set: generation("StatefulSet", names.valkey()),
+        settings: outcome.validated().map(build::settings_checksum),
+    };
     let namespace = cluster.namespace().unwrap_or_default();
-    let mut observed = status::observe(&context.children, &namespace, &names, generations);
+    let mut observed = status::observe(&context.children, &namespace, &names, &latest, now);
     observed.count = context.census.count(&uid, &observed.addresses, now).await;
     observed
 }
 
+/// Writes the status, and says when to look again.
 async fn tell(
     cluster: &ChatCluster,
     outcome: Outcome<'_>,
-    observed: &Observed,
     context: &Context,
     now: Timestamp,
-) -> Result<(), ReconcileError> {
-    let status = status::status(cluster, context.told.last(cluster), outcome, observed, now);
-    status::write(cluster, &status, outcome, context).await.map_err(ReconcileError::Status)
+) -> Result<Duration, ReconcileError> {
+    let observed = observe(cluster, outcome, context, now).await;
+    let status = status::status(cluster, context.told.last(cluster), outcome, &observed, now);
+    status::write(cluster, &status, outcome, context).await.map_err(ReconcileError::Status)?;
+    Ok(next_look(&observed, &status))
 }
 
-/// Where there are instances, their sessions are counted now and then.
-fn next_look(observed: &Observed) -> Duration {
-    if observed.addresses.is_empty() { SLOWLY } else { census::INTERVAL }
+/// Where there are instances, their sessions are counted now and then; and what is on its way may take too long.
+fn next_look(observed: &Observed, status: &ChatClusterStatus) -> Duration {
+    let waits = !observed.addresses.is_empty() || status::is_under_way(status);
+    if waits { census::INTERVAL } else { SLOWLY }
 }
 
 /// How long to wait after a failure.

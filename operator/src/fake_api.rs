@@ -258,6 +258,10 @@ impl State {
                 object["metadata"][kept] = before["metadata"][kept].clone();
             }
         }
+        let counted = before.as_ref().map(|before| (&before["spec"], before["metadata"]["generation"].as_u64()));
+        let (spec, generation) = counted.unwrap_or((&Value::Null, None));
+        let next = u64::from(*spec != object["spec"]);
+        object["metadata"]["generation"] = json!(generation.unwrap_or(0).saturating_add(next).max(1));
         if !strategic && let Some(manager) = query.split('&').find_map(|part| part.strip_prefix("fieldManager=")) {
             let entry = json!({ "manager": manager, "operation": "Apply", "fieldsV1": { "f:spec": {} } });
             object["metadata"]["managedFields"] = json!([entry]);

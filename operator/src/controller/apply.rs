@@ -3,6 +3,7 @@
 
 mod error;
 mod handover;
+mod retirement;
 mod volume;
 mod writer;
 
@@ -10,6 +11,7 @@ use super::build::{Resources, service_monitor_resource};
 use super::children::Children;
 use super::context::Context;
 use super::validate::{Note, ValidatedCluster};
+use crate::names::Component;
 
 pub use error::{ApplyError, ChildRef, Failure, Revert, is_terminating};
 use writer::Writer;
@@ -45,7 +47,7 @@ pub async fn apply(cluster: &ValidatedCluster, resources: Resources, context: &C
 /// 4. Services before pods, so that names resolve when they start;
 /// 5. Valkey before the instances, which are not ready without it;
 /// 6. what leads to the instances, and what watches over them;
-/// 7. at last everything that is not wanted any more.
+/// 7. at last everything that is not wanted any more, a managed Valkey only when nobody uses it any more.
 async fn in_order(writer: &mut Writer<'_>, resources: Resources, children: &Children) -> Result<Vec<Note>, ApplyError> {
     let Resources {
         service_accounts,
@@ -90,7 +92,7 @@ async fn in_order(writer: &mut Writer<'_>, resources: Resources, children: &Chil
     if let Some(stateful_set) = &stateful_set {
         writer.apply(stateful_set, &children.stateful_sets).await?;
     }
-    let notes = match &claim {
+    let mut notes: Vec<_> = match &claim {
         Some(claim) => volume::grow(writer, claim, &children.pods).await?.into_iter().collect(),
         None => Vec::new(),
     };
@@ -107,6 +109,9 @@ async fn in_order(writer: &mut Writer<'_>, resources: Resources, children: &Chil
     }
     writer.apply_optional(service_monitor, &service_monitor_resource(), &children.service_monitors).await?;
 
+    if stateful_set.is_none() && retirement::is_early(writer, children) {
+        writer.spare(Component::Valkey);
+    }
     writer.prune(ingress.as_slice(), &children.ingresses).await?;
     writer.prune(stateful_set.as_slice(), &children.stateful_sets).await?;
     writer.prune(&services, &children.services).await?;
@@ -114,5 +119,6 @@ async fn in_order(writer: &mut Writer<'_>, resources: Resources, children: &Chil
     writer.prune(secret.as_slice(), &children.secrets).await?;
     writer.prune(&config_maps, &children.config_maps).await?;
     writer.prune(&service_accounts, &children.service_accounts).await?;
+    notes.extend(writer.has_spared().then(retirement::note));
     Ok(notes)
 }

@@ -119,6 +119,12 @@ pub fn build(cluster: &ValidatedCluster, surroundings: &Surroundings) -> Resourc
     }
 }
 
+/// What tells pods with the settings of this spec from others: the value of an annotation.
+#[must_use]
+pub fn settings_checksum(cluster: &ValidatedCluster) -> String {
+    deployment::checksum(cluster, &config_map::chat(cluster))
+}
+
 /// Name, labels and owner of a child.
 fn metadata(cluster: &ValidatedCluster, name: String, component: Component) -> ObjectMeta {
     let resource = ChatCluster::api_resource();

@@ -1,7 +1,7 @@
 //! Asks each instance for its metrics, at most every 30 seconds per ChatCluster: how many sessions are open, and what
 //! trouble it has with Redis. Instances that do not answer are left out. It never asks the API server.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ pub struct Census {
 pub struct Count {
     /// Open sessions, to two digits; nothing if no instance answered.
     pub sessions: Option<i64>,
-    /// The kinds of trouble with Redis that they had since they started.
-    pub troubles: BTreeSet<String>,
+    /// The kinds of trouble with Redis that each had since it started.
+    pub troubles: BTreeMap<IpAddr, BTreeSet<String>>,
 }
 
 impl Default for Census {
@@ -66,12 +66,13 @@ impl Census {
         {
             return count.clone();
         }
-        let mut asked: FuturesUnordered<_> = instances.iter().map(|address| self.ask(*address)).collect();
+        let asking = instances.iter().map(async |address| (*address, self.ask(*address).await));
+        let mut asked: FuturesUnordered<_> = asking.collect();
         let mut count = Count::default();
-        while let Some(answer) = asked.next().await {
+        while let Some((address, answer)) = asked.next().await {
             let Some(metrics) = answer else { continue };
             count.sessions = sessions(&metrics).map(|more| count.sessions.unwrap_or(0) + more).or(count.sessions);
-            count.troubles.extend(troubles(&metrics));
+            count.troubles.insert(address, troubles(&metrics).collect());
         }
         count.sessions = count.sessions.map(two_digits);
         self.last.lock().insert(uid.to_owned(), (now, count.clone()));

@@ -4,13 +4,17 @@
 mod autoscaling;
 mod degraded;
 mod exposure;
+mod instances;
 mod observed;
+mod pods;
 mod progressing;
 mod ready;
 mod redis;
 mod writer;
 
-use jiff::Timestamp;
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::apply::{Applied, ChildRef, Failure, Revert};
@@ -19,8 +23,17 @@ use super::validate::{Invalid, Note, ValidatedCluster};
 use crate::crd::{ChatCluster, ChatClusterStatus, Condition, ConditionStatus, RedisStatus};
 use crate::names::{Component, Names};
 
-pub use observed::{Observed, Rollout, observe};
+pub use observed::{Latest, Observed, Rollout, observe};
 pub use writer::{tell_reverts, write};
+
+/// So long instances or their Valkey may be missing before somebody should look: the restart of a pod, the drain of a node
+/// and one more instance take less.
+const GRACE: SignedDuration = SignedDuration::from_mins(2);
+
+/// Whether [`GRACE`] is over.
+fn is_long_ago(since: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(since) >= GRACE
+}
 
 /// How far a reconcile came.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +66,15 @@ impl<'a> Outcome<'a> {
         }
     }
 
+    /// The spec with every choice made, if it is good.
+    #[must_use]
+    pub fn validated(self) -> Option<&'a ValidatedCluster> {
+        match self {
+            Self::Refused(_) | Self::Unread(_) => None,
+            Self::Failed(cluster, _) | Self::Applied(cluster, _) => Some(cluster),
+        }
+    }
+
     /// What a condition of this reason is about besides the ChatCluster.
     fn child(self, reason: &str) -> Option<&'a ChildRef> {
         match self {
@@ -71,6 +93,10 @@ struct Facts<'a> {
     observed: &'a Observed,
     /// All of this spec was applied in a reconcile before.
     applied_before: bool,
+    /// Since when `RedisReady` has been False.
+    redis_failed: Option<Timestamp>,
+    /// The time.
+    now: Timestamp,
 }
 
 /// One condition without its times.
@@ -98,10 +124,7 @@ impl Verdict {
 impl Facts<'_> {
     /// The spec with every choice made, if it is good.
     fn validated(&self) -> Option<&ValidatedCluster> {
-        match self.outcome {
-            Outcome::Refused(_) | Outcome::Unread(_) => None,
-            Outcome::Failed(cluster, _) | Outcome::Applied(cluster, _) => Some(cluster),
-        }
+        self.outcome.validated()
     }
 
     /// The spec, if all of it was applied and what failed since is no harm to those who connect: then what is seen in the
@@ -112,6 +135,11 @@ impl Facts<'_> {
             Outcome::Failed(cluster, failure) if self.applied_before && failure.error.is_harmless() => Some(cluster),
             Outcome::Failed(..) | Outcome::Unread(_) | Outcome::Refused(_) => None,
         }
+    }
+
+    /// What is wrong with the backplane or the instances for longer than a moment, as reason and message: the cause first.
+    fn trouble(self) -> Option<(&'static str, String)> {
+        redis::trouble(self).map(|verdict| (verdict.reason, verdict.message)).or_else(|| instances::trouble(self))
     }
 
     /// Why what the spec says is not in force, as reason and message.
@@ -135,7 +163,13 @@ pub fn status(
     now: Timestamp,
 ) -> ChatClusterStatus {
     let generation = cluster.metadata.generation;
-    let facts = Facts { outcome, observed, applied_before: exposure::was_applied(&last.conditions, generation) };
+    let facts = Facts {
+        outcome,
+        observed,
+        applied_before: exposure::was_applied(&last.conditions, generation),
+        redis_failed: redis::failed_since(&last.conditions),
+        now,
+    };
     let verdicts = [
         ("Ready", ready::of(facts)),
         ("Progressing", progressing::of(facts)),
@@ -165,6 +199,23 @@ pub fn status(
         },
         conditions: conditions.into(),
     }
+}
+
+/// Whether something is on its way that no event may end, but time.
+#[must_use]
+pub fn is_under_way(status: &ChatClusterStatus) -> bool {
+    let mut conditions = status.conditions.iter();
+    conditions.any(|condition| match condition.type_.as_str() {
+        "Progressing" => condition.status == ConditionStatus::True,
+        "RedisReady" => condition.reason == redis::STARTING,
+        _ => false,
+    })
+}
+
+/// What keeps something from running, as the end of a sentence.
+fn because(hindrances: &BTreeSet<String>) -> String {
+    let hindrances: Vec<_> = hindrances.iter().map(String::as_str).collect();
+    if hindrances.is_empty() { String::new() } else { format!(" ({})", hindrances.join("; ")) }
 }
 
 fn condition(type_: &str, verdict: Verdict, last: &[Condition], generation: Option<i64>, now: Timestamp) -> Condition {

@@ -21,8 +21,10 @@ use crate::metrics::Metrics;
 mod events;
 mod failures;
 mod handover;
+mod looks;
 mod monitor;
 mod password;
+mod retire;
 mod volume;
 
 /// The reason of a condition in the status that was written last.

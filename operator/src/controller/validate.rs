@@ -188,6 +188,8 @@ pub struct Note {
 /// The condition that a note belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
+    /// `Progressing`, whatever it is.
+    Progress,
     /// `ExposureReady`, which stays True.
     Exposure,
     /// `ExposureReady`, which becomes False.

@@ -18,13 +18,16 @@ use super::super::ledger::{Key, Ledger, digest};
 use super::super::validate::{Backplane, ValidatedCluster};
 use super::error::{ApplyError, ChildRef, Revert};
 use crate::clock;
-use crate::names::FIELD_MANAGER;
+use crate::names::{COMPONENT_LABEL, Component, FIELD_MANAGER};
 
 /// Writes the children of one ChatCluster.
 pub(super) struct Writer<'a> {
     cluster: &'a ValidatedCluster,
     context: &'a Context,
     reverts: Vec<Revert>,
+    /// Its children are not pruned.
+    spared: Option<Component>,
+    has_spared: bool,
 }
 
 /// A child of a kind that is known at compile time.
@@ -40,11 +43,25 @@ impl<K> Child for K where
 
 impl<'a> Writer<'a> {
     pub(super) fn new(cluster: &'a ValidatedCluster, context: &'a Context) -> Self {
-        Self { cluster, context, reverts: Vec::new() }
+        Self { cluster, context, reverts: Vec::new(), spared: None, has_spared: false }
     }
 
     pub(super) fn into_reverts(self) -> Vec<Revert> {
         self.reverts
+    }
+
+    /// From now on nothing of this component is pruned.
+    pub(super) fn spare(&mut self, component: Component) {
+        self.spared = Some(component);
+    }
+
+    /// Whether there was something that would have been pruned otherwise.
+    pub(super) fn has_spared(&self) -> bool {
+        self.has_spared
+    }
+
+    pub(super) fn cluster(&self) -> &'a ValidatedCluster {
+        self.cluster
     }
 
     /// Notes the password that the managed Valkey has from now on.
@@ -212,6 +229,11 @@ impl<'a> Writer<'a> {
             let name = meta.name.clone().unwrap_or_default();
             let wanted = keep.iter().any(|child| child.name_any() == name);
             if wanted || !self.is_ours(&meta) || meta.deletion_timestamp.is_some() {
+                continue;
+            }
+            let component = meta.labels.as_ref().and_then(|labels| labels.get(COMPONENT_LABEL));
+            if self.spared.is_some_and(|spared| component.is_some_and(|component| component == spared.as_str())) {
+                self.has_spared = true;
                 continue;
             }
             let kind = K::kind(&());

@@ -63,8 +63,12 @@ pub(super) fn of(cluster: &ValidatedCluster, settings: &ConfigMap) -> Deployment
     }
 }
 
+pub(super) fn checksum(cluster: &ValidatedCluster, settings: &ConfigMap) -> String {
+    valkey::checksum(settings.data.as_ref(), &cluster.checksum.0)
+}
+
 fn template(cluster: &ValidatedCluster, settings: &ConfigMap) -> PodTemplateSpec {
-    let checksum = valkey::checksum(settings.data.as_ref(), &cluster.checksum.0);
+    let checksum = checksum(cluster, settings);
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(cluster.names.labels(Component::Chat)),

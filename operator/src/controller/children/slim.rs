@@ -6,13 +6,13 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateWaiting, ContainerStatus, Pod, PodSpec};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::PartialObjectMeta;
 
-use crate::names::FIELD_MANAGER;
+use crate::names::{CHECKSUM_ANNOTATION, FIELD_MANAGER};
 
 /// Where the fingerprint is kept in a store. Never sent anywhere.
 const FINGERPRINT: &str = "parley.dev/kept-fingerprint";
@@ -91,10 +91,22 @@ impl Slim for HorizontalPodAutoscaler {
 
 impl Slim for Pod {
     fn slim(&mut self) {
+        let settings = self.metadata.annotations.as_mut().and_then(|all| all.remove_entry(CHECKSUM_ANNOTATION));
         slim_meta(self.meta_mut());
+        if let Some((key, settings)) = settings {
+            self.metadata.annotations.get_or_insert_default().insert(key, settings);
+        }
         self.spec = self.spec.take().map(|_| PodSpec::default());
         if let Some(status) = &mut self.status {
             status.init_container_statuses = None;
+            for container in status.container_statuses.iter_mut().flatten() {
+                let state = container.state.take().unwrap_or_default();
+                // Its message is written anew at every try.
+                let waiting =
+                    state.waiting.map(|waiting| ContainerStateWaiting { reason: waiting.reason, message: None });
+                let state = ContainerState { waiting, running: state.running, terminated: None };
+                *container = ContainerStatus { state: Some(state), ..ContainerStatus::default() };
+            }
             status.pod_ips = None;
             status.host_ips = None;
         }
@@ -129,6 +141,27 @@ mod tests {
         let after = meta(FIELD_MANAGER, json!({ "f:spec": {} }));
         assert_ne!(fingerprint(&after), Some(original));
         assert_eq!(fingerprint(&meta("kubectl", json!({}))), None);
+    }
+
+    #[test]
+    fn of_a_pod_stays_what_the_status_tells() {
+        let mut pod: Pod = serde_json::from_value(json!({
+            "metadata": { "annotations": { "parley.dev/settings-checksum": "c", "large": "x" }, "labels": { "a": "b" } },
+            "spec": { "containers": [{ "name": "parley" }] },
+            "status": { "containerStatuses": [{ "name": "parley", "image": "i", "imageID": "i", "ready": false, "restartCount": 3,
+                "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 10s" } },
+                "lastState": { "terminated": { "exitCode": 1 } } }] },
+        }))
+        .unwrap();
+        pod.slim();
+        let expected: Pod = serde_json::from_value(json!({
+            "metadata": { "annotations": { "parley.dev/settings-checksum": "c" }, "labels": { "a": "b" } },
+            "spec": { "containers": [] },
+            "status": { "containerStatuses": [{ "name": "", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "waiting": { "reason": "CrashLoopBackOff" } } }] },
+        }))
+        .unwrap();
+        assert_eq!(pod, expected);
     }
 
     #[test]

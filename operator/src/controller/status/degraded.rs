@@ -1,14 +1,11 @@
 //! `Degraded`: somebody should look. The first reason that holds is told; all notes are in the message.
 
 use super::super::validate::About;
-use super::{Facts, Rollout, Verdict};
+use super::{Facts, Verdict};
 
 pub(super) fn of(facts: Facts<'_>) -> Verdict {
-    if let Some((reason, message)) = facts.obstacle() {
+    if let Some((reason, message)) = facts.obstacle().or_else(|| facts.trouble()) {
         return Verdict::yes(reason, message);
-    }
-    if let Rollout::Stuck(message) = &facts.observed.rollout {
-        return Verdict::yes("RolloutStuck", message.clone());
     }
     let of_spec = facts.validated().into_iter().flat_map(|cluster| &cluster.notes);
     let notes: Vec<_> = of_spec.chain(facts.outcome.notes()).filter(|note| note.about == About::Whole).collect();

@@ -11,6 +11,8 @@ use super::super::fixtures::{IMAGE, cluster, references, try_validated, validate
 use super::super::validate::validate;
 use super::*;
 
+mod outage;
+
 const MANAGED: &str = "{ auth: { open: {} }, redis: { managed: {} } }";
 
 fn done(instances: i32) -> Observed {
@@ -19,6 +21,7 @@ fn done(instances: i32) -> Observed {
         wanted: instances,
         instances,
         ready: instances,
+        current: instances,
         valkey_ready: true,
         ..Observed::default()
     }
@@ -89,6 +92,10 @@ fn without_its_way_in_a_chat_is_not_ready() {
     let lines = lines(&told(spec, Outcome::Applied(&missing, &Applied::default()), &done(2)));
     assert_eq!([&lines[0], &lines[4]], ["Ready False IngressClassMissing", "ExposureReady False IngressClassMissing"]);
     assert_eq!(applied(spec, &done(2))[0], "Ready True Ready");
+    references.ingress_class = IngressClassFound::Missing(String::new());
+    let unnamed = validate(&cluster(spec), &references, IMAGE).unwrap();
+    let lines = self::lines(&told(spec, Outcome::Applied(&unnamed, &Applied::default()), &done(2)));
+    assert_eq!([&lines[0], &lines[4]], ["Ready True Ready", "ExposureReady True AffinityNotConfigured"]);
 }
 
 #[test]
@@ -140,7 +147,8 @@ fn a_valkey_whose_old_pod_is_ready_still_is_not() {
             "status": { "replicas": 1, "observedGeneration": observed, "readyReplicas": 1, "updatedReplicas": updated } });
         let stateful_sets = Stores::with(vec![serde_json::from_value(set).unwrap()]);
         let children = Children { stateful_sets, ..Children::default() };
-        observe(&children, "chat", &Names::of("demo"), (None, Some(2))).valkey_ready
+        let latest = Latest { stateful_set: Some(2), ..Latest::default() };
+        observe(&children, "chat", &Names::of("demo"), &latest, Timestamp::UNIX_EPOCH).valkey_ready
     };
     assert!(ready(2, 2, 1));
     assert!(!ready(2, 1, 1), "the change was not looked at");
@@ -167,21 +175,6 @@ fn isolated_instances_are_ready_and_degraded() {
         [&lines[0], &lines[2], &lines[3]],
         ["Ready True Ready", "Degraded True IsolatedReplicas", "RedisReady True NotRequested"]
     );
-}
-
-#[test]
-fn an_external_server_is_judged_by_the_instances() {
-    let spec = "{ auth: { open: {} }, redis: { external: { secretRef: { name: r } } } }";
-    assert_eq!(applied(spec, &done(2))[3], "RedisReady True Reachable");
-    assert_eq!(applied(spec, &Observed { ready: 0, ..done(2) })[3], "RedisReady False Unreachable");
-    assert_eq!(applied(spec, &done(0))[3], "RedisReady Unknown NoInstances");
-    let troubles = ["password".to_owned()].into();
-    let refused = Observed { ready: 0, count: Count { sessions: Some(0), troubles }, ..done(2) };
-    let validated = validated(spec, &[("r/url", "redis://host")]);
-    let status = told(spec, Outcome::Applied(&validated, &Applied::default()), &refused);
-    assert!(status.conditions[3].message.contains("they met: password;"), "{}", status.conditions[3].message);
-    let starting = Observed { valkey_ready: false, ..done(2) };
-    assert_eq!(applied(MANAGED, &starting)[3], "RedisReady False Starting");
 }
 
 #[test]

@@ -7,6 +7,11 @@ use super::{About, Note};
 use crate::crd::{IngressExposure, Profile};
 use crate::profiles::{self, Row};
 
+/// How a class is named without className, for controllers that have no IngressClass.
+const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+/// Where nobody names a class. Some controllers do not need one, as those of GKE.
+const UNNAMED: &str = "no IngressClass is the default of this cluster, so only a controller that takes Ingresses without one serves the chat";
+
 /// An Ingress with every choice made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValidatedIngress {
@@ -50,7 +55,7 @@ pub(super) fn ingress(
     secrets: &BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     notes: &mut Vec<Note>,
 ) -> ValidatedIngress {
-    let row = row(spec.profile, class, notes);
+    let row = row(spec, class, notes);
     let tls_secret = spec.tls.as_ref().map(|tls| tls.secret_name.clone());
     if let Some(secret) = tls_secret.as_ref().filter(|secret| !secrets.contains_key(*secret)) {
         let message = format!("there is no Secret {secret} with the certificate of {} yet", spec.host);
@@ -89,25 +94,37 @@ pub(super) fn ingress(
     }
 }
 
-fn row(profile: Profile, class: &IngressClassFound, notes: &mut Vec<Note>) -> Option<&'static Row> {
-    if let IngressClassFound::Missing(name) = class {
-        let message = if name.is_empty() {
-            "no IngressClass is the default of this cluster: set className".to_owned()
-        } else {
-            format!("there is no IngressClass {name}: `kubectl get ingressclass` lists those that are")
-        };
+fn row(spec: &IngressExposure, class: &IngressClassFound, notes: &mut Vec<Note>) -> Option<&'static Row> {
+    // Then the API server does not set the default class either.
+    let by_annotation = spec.class_name.is_none() && spec.annotations.contains_key(CLASS_ANNOTATION);
+    let missing = match class {
+        IngressClassFound::Missing(name) => Some(name.as_str()),
+        IngressClassFound::NotAsked | IngressClassFound::Controller(_) | IngressClassFound::Forbidden => None,
+    };
+    if let Some(name) = missing.filter(|name| !name.is_empty()) {
+        let message = format!("there is no IngressClass {name}: `kubectl get ingressclass` lists those that are");
         notes.push(Note { about: About::ExposureBroken, reason: "IngressClassMissing", message });
     }
-    if profile != Profile::Auto {
-        return profiles::of_name(profile);
+    if spec.profile != Profile::Auto {
+        if missing == Some("") && !by_annotation {
+            let message = format!("{UNNAMED}: if none does, set className");
+            notes.push(Note { about: About::Exposure, reason: "IngressClassNotSet", message });
+        }
+        return profiles::of_name(spec.profile);
     }
     let why = match class {
+        _ if by_annotation => {
+            format!("no affinity: {CLASS_ANNOTATION} does not tell the ingress controller; set profile to choose one")
+        }
         IngressClassFound::Controller(controller) => match profiles::of_controller(controller) {
             Some(row) => return Some(row),
             None => format!("no affinity: the ingress controller {controller} is not known; the chat works without it"),
         },
         IngressClassFound::Forbidden => {
             "no affinity: the operator may not read IngressClasses here; set profile to choose one".to_owned()
+        }
+        IngressClassFound::Missing(name) if name.is_empty() => {
+            format!("no affinity: {UNNAMED}: if none does, set className, else profile")
         }
         IngressClassFound::Missing(_) | IngressClassFound::NotAsked => return None,
     };

@@ -152,6 +152,34 @@ fn the_profile_follows_the_class_unless_it_is_named() {
 }
 
 #[test]
+fn only_a_class_that_is_named_can_be_missing() {
+    let with = |more: &str, class: IngressClassFound| {
+        let spec = format!("{{ auth: {{ open: {{}} }}, replicas: 1, exposure: {{ ingress: {{ host: a.b{more} }} }} }}");
+        let mut references = references(&[]);
+        references.ingress_class = class;
+        let cluster = validate(&cluster(&spec), &references, IMAGE).unwrap();
+        let about = |about: About| cluster.notes.iter().any(|note| note.about == about);
+        assert!(!(about(About::Exposure) && about(About::ExposureBroken)));
+        (about(About::ExposureBroken), cluster.ingress.as_ref().map(|ingress| ingress.affinity), reasons(&cluster))
+    };
+    let none = || IngressClassFound::Missing(String::new());
+    let missing = (true, Some(Affinity::None), vec!["IngressClassMissing"]);
+    assert_eq!(with(", className: x", IngressClassFound::Missing("x".into())), missing);
+    // The controllers of some clusters, as of GKE, take Ingresses without a class.
+    assert_eq!(with("", none()), (false, Some(Affinity::None), vec!["AffinityNotConfigured"]));
+    assert_eq!(with(", profile: None", none()), (false, Some(Affinity::None), vec!["IngressClassNotSet"]));
+    assert_eq!(with(", profile: Traefik", none()), (false, Some(Affinity::Cookie), vec!["IngressClassNotSet"]));
+    // The annotation is a class, and keeps the API server from setting the default one.
+    let annotated = ", annotations: { kubernetes.io/ingress.class: gce }";
+    let default = || IngressClassFound::Controller("traefik.io/ingress-controller".to_owned());
+    for class in [none(), default()] {
+        assert_eq!(with(annotated, class.clone()), (false, Some(Affinity::None), vec!["AffinityNotConfigured"]));
+        let named = format!("{annotated}, profile: IngressNginx");
+        assert_eq!(with(&named, class), (false, Some(Affinity::HiddenCookie), vec![]));
+    }
+}
+
+#[test]
 fn the_users_annotations_win_and_snippets_are_dropped() {
     let spec = r#"{ auth: { open: {} }, replicas: 1, exposure: { ingress: { host: a.b, profile: IngressNginx, annotations: {
         nginx.ingress.kubernetes.io/proxy-read-timeout: "60",
