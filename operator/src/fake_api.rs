@@ -12,7 +12,7 @@ use axum::serve::Listener;
 use futures_util::stream::{self, StreamExt as _};
 use http_body_util::BodyExt as _;
 use hyper::{Method, Request, Response, StatusCode, header};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::client::Body;
 use parking_lot::Mutex;
@@ -263,7 +263,12 @@ impl State {
         let next = u64::from(*spec != object["spec"]);
         object["metadata"]["generation"] = json!(generation.unwrap_or(0).saturating_add(next).max(1));
         if !strategic && let Some(manager) = query.split('&').find_map(|part| part.strip_prefix("fieldManager=")) {
-            let entry = json!({ "manager": manager, "operation": "Apply", "fieldsV1": { "f:spec": {} } });
+            // A time of its own for every change, and none for an application that changes nothing.
+            let mut entry = json!({ "manager": manager, "operation": "Apply", "fieldsV1": { "f:spec": {} } });
+            entry["time"] = match &before {
+                Some(before) if *before == object => before["metadata"]["managedFields"][0]["time"].clone(),
+                _ => json!(Timestamp::UNIX_EPOCH + SignedDuration::from_secs(i64::try_from(self.version).unwrap_or(0))),
+            };
             object["metadata"]["managedFields"] = json!([entry]);
         }
         if before.as_ref() != Some(&object) {

@@ -421,6 +421,7 @@ impl Hub {
         }
         let hub = Arc::clone(self);
         self.tasks.spawn(async move {
+            let mut pause = REPAIR_PAUSE.0;
             loop {
                 let force = hub.lagged.swap(false, Ordering::AcqRel);
                 if !hub.audit(force).await && force {
@@ -430,9 +431,10 @@ impl Hub {
                 if !hub.lagged.load(Ordering::Acquire) || hub.auditing.swap(true, Ordering::AcqRel) {
                     return;
                 }
-                if hub.stop.run_until_cancelled(tokio::time::sleep(REPAIR_PAUSE.1)).await.is_none() {
+                if hub.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                     return;
                 }
+                pause = (pause * 2).min(REPAIR_PAUSE.1);
             }
         });
     }

@@ -64,10 +64,11 @@ impl Ledger {
         })
     }
 
-    /// Whether exactly this was applied before, whatever became of it.
+    /// What the API server made of exactly this when it was applied last.
     #[must_use]
-    pub fn was_applied(&self, key: &Key, desired: u64) -> bool {
-        self.0.lock().get(key).is_some_and(|entry| entry.desired == desired && entry.fingerprint.is_some())
+    pub fn fingerprint(&self, key: &Key, desired: u64) -> Option<String> {
+        let ledger = self.0.lock();
+        ledger.get(key).filter(|entry| entry.desired == desired)?.fingerprint.clone()
     }
 
     /// Notes what was applied and what the API server made of it.

@@ -107,21 +107,28 @@ async fn a_fight_is_given_up_and_told() {
 async fn a_fight_without_a_conflict_is_given_up_as_well() {
     let api = Api::default();
     let mut context = Arc::into_inner(context(&api)).expect("nobody else has it");
+    let path = "/apis/apps/v1/namespaces/chat/deployments/demo";
+    let known = |object: serde_json::Value| children::Stores::with(vec![serde_json::from_value(object).unwrap()]);
     steps("auth: { open: {} }", &context).await.unwrap();
-    // Another operator writes other values under the same name: the API server sees one manager and no conflict.
-    let other = |round: u32| {
-        let entry = json!({ "manager": "parley-operator", "operation": "Apply", "fieldsV1": { "f:spec": { "f:x": {} } },
-            "time": format!("2026-01-01T00:00:{round:02}Z") });
-        let owner = json!({ "apiVersion": "", "kind": "", "name": "", "uid": "uid-1", "controller": true });
-        json!({ "metadata": { "name": "demo", "namespace": "chat", "uid": "d", "resourceVersion": round.to_string(),
-            "ownerReferences": [owner], "managedFields": [entry] } })
-    };
-    for round in 0..5 {
-        context.children.deployments = children::Stores::with(vec![serde_json::from_value(other(round)).unwrap()]);
+    // What is seen late is applied again, which changes nothing, and is no fight.
+    let mut late = api.object(path);
+    late["metadata"]["managedFields"][0]["time"] = json!("2001-01-01T00:00:00Z");
+    context.children.deployments = known(late);
+    for _ in 0..9 {
         steps("auth: { open: {} }", &context).await.unwrap();
     }
-    context.children.deployments = children::Stores::with(vec![serde_json::from_value(other(6)).unwrap()]);
-    let error = steps("auth: { open: {} }", &context).await.unwrap_err();
+    // Another operator writes other values under the same name: the API server sees one manager and no conflict.
+    let mut outcomes = Vec::new();
+    for round in 0..6 {
+        let mut other = api.object(path);
+        other["spec"]["minReadySeconds"] = json!(round + 1);
+        other["metadata"]["managedFields"][0]["time"] = json!(format!("2030-01-01T00:00:0{round}Z"));
+        api.put(path, other.clone());
+        context.children.deployments = known(other);
+        outcomes.push(steps("auth: { open: {} }", &context).await);
+    }
+    let error = outcomes.pop().expect("an outcome").unwrap_err();
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     assert_eq!((error.reason(), pause(&error, 1)), ("FieldConflict", SLOWLY));
     assert!(error.to_string().contains("another parley-operator"), "{error}");
 }

@@ -139,7 +139,7 @@ impl<'a> Writer<'a> {
         let (key, reference) = (self.key(&K::kind(&()), &name), self.reference::<K>(&name));
         let api = self.api::<K>();
         let polite = PatchParams::apply(FIELD_MANAGER);
-        let again = edited.is_some() && self.context.ledger.was_applied(&key, hash(child));
+        let before = self.context.ledger.fingerprint(&key, hash(child)).filter(|_| edited.is_some());
         let written = match api.patch(&name, &polite, &Patch::Apply(child)).await {
             Err(kube::Error::Api(status)) if status.is_conflict() => {
                 let conflict = status.message.clone();
@@ -152,8 +152,11 @@ impl<'a> Writer<'a> {
                 }
                 written
             }
-            // No conflict, and yet it was not as it was left: fields were taken away, or set under the operator's own name.
-            Ok(_) if again && !self.context.ledger.may_revert(&key, clock::now()) => {
+            // No conflict, and yet it had to be changed: fields were taken away, or set under the operator's own name.
+            Ok(written)
+                if before.is_some_and(|before| fingerprint(written.meta()).as_ref() != Some(&before))
+                    && !self.context.ledger.may_revert(&key, clock::now()) =>
+            {
                 let conflict =
                     "by whom is not known; another parley-operator that looks after this namespace would do so";
                 return Err(ApplyError::Contested { child: reference, conflict: conflict.to_owned() });
