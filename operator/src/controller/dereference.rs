@@ -24,8 +24,17 @@ pub struct References {
     pub service_monitors_served: bool,
     /// The password of a managed Valkey whose Secret holds none: the one that it was given before, or else a new one.
     pub password: String,
-    /// The size of volume that the StatefulSet of a managed Valkey asks for, which can never be another.
+    /// What the StatefulSet of a managed Valkey was made with and can never change.
+    pub made_with: MadeWith,
+}
+
+/// Fields of a StatefulSet that cannot be changed; nothing where there is none.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MadeWith {
+    /// The size of the volume that it asks for.
     pub volume_size: Option<Quantity>,
+    /// `Parallel`, or what an earlier operator made.
+    pub pod_management: Option<String>,
 }
 
 /// Something that could not be read.
@@ -105,8 +114,8 @@ pub async fn dereference(cluster: &ChatCluster, context: &Context) -> Result<Ref
     let valkey = Names::of(&cluster.name_any()).valkey();
     let given = context.ledger.password(&Key::new(&cluster.uid().unwrap_or_default(), "Secret", valkey));
     let password = given.unwrap_or_else(|| context.entropy.password());
-    let volume_size = volume_size(context, &namespace, &Names::of(&cluster.name_any()).valkey());
-    Ok(References { secrets, ingress_class, service_monitors_served, password, volume_size })
+    let made_with = made_with(context, &namespace, &Names::of(&cluster.name_any()).valkey());
+    Ok(References { secrets, ingress_class, service_monitors_served, password, made_with })
 }
 
 /// Which keys are read if the spec names none.
@@ -156,10 +165,15 @@ pub fn class_name(spec: &ChatClusterSpec) -> Option<Option<String>> {
     spec.exposure.as_ref().map(|exposure| exposure.ingress.class_name.clone())
 }
 
-fn volume_size(context: &Context, namespace: &str, stateful_set: &str) -> Option<Quantity> {
-    let live = context.children.stateful_sets.get(namespace, stateful_set)?;
-    let claim = live.spec.as_ref()?.volume_claim_templates.as_ref()?.first()?.spec.as_ref()?;
-    claim.resources.as_ref()?.requests.as_ref()?.get("storage").cloned().map(Quantity::from)
+fn made_with(context: &Context, namespace: &str, stateful_set: &str) -> MadeWith {
+    let live = context.children.stateful_sets.get(namespace, stateful_set);
+    let Some(spec) = live.as_ref().and_then(|live| live.spec.as_ref()) else { return MadeWith::default() };
+    let claim = spec.volume_claim_templates.iter().flatten().find_map(|claim| claim.spec.as_ref());
+    let requests = claim.and_then(|claim| claim.resources.as_ref()?.requests.as_ref());
+    MadeWith {
+        volume_size: requests.and_then(|requests| requests.get("storage")).cloned().map(Quantity::from),
+        pod_management: spec.pod_management_policy.clone(),
+    }
 }
 
 async fn secret(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::dereference::{IngressClassFound, References};
+use super::dereference::{IngressClassFound, MadeWith, References};
 use super::validate::{Invalid, ValidatedCluster, validate};
 use crate::crd::ChatCluster;
 
@@ -35,7 +35,7 @@ pub(crate) fn references(secrets: &[(&str, &str)]) -> References {
         ingress_class: IngressClassFound::Controller("traefik.io/ingress-controller".to_owned()),
         service_monitors_served: true,
         password: PASSWORD.to_owned(),
-        volume_size: None,
+        made_with: MadeWith::default(),
     }
 }
 

@@ -15,6 +15,9 @@ use crate::names::Names;
 pub use exposure::{Affinity, ValidatedIngress};
 pub use secrets::Checksum;
 
+/// Of one pod nothing comes before another. But otherwise one that was never ready, for a wrong image, would not be replaced
+/// by one of a right template.
+const POD_MANAGEMENT: &str = "Parallel";
 /// Part of the managed Valkey's memory that holds data. The rest is for buffers, and for rewriting the log.
 const DATA_SHARE: (u64, u64) = (3, 4);
 /// The prefix of keys in a server that nobody else uses.
@@ -146,6 +149,8 @@ pub struct Valkey {
     pub storage: Option<Storage>,
     /// The size of its volume at the beginning; it has grown since if `storage` says more.
     pub first_size: Option<Quantity>,
+    /// How its StatefulSet replaces the pod; it stays as it was made.
+    pub pod_management: String,
     /// Of the user `parley`.
     pub password: String,
     /// Whether its Secret is missing. It is then created, never applied over one that appeared meanwhile.
@@ -326,7 +331,11 @@ fn backplane<'a>(
         image: managed.image.clone(),
         memory: managed.memory.clone(),
         max_data_bytes: memory / DATA_SHARE.1 * DATA_SHARE.0,
-        first_size: managed.storage.as_ref().map(|storage| first_size(storage, references.volume_size.as_ref())),
+        first_size: managed
+            .storage
+            .as_ref()
+            .map(|storage| first_size(storage, references.made_with.volume_size.as_ref())),
+        pod_management: references.made_with.pod_management.clone().unwrap_or_else(|| POD_MANAGEMENT.to_owned()),
         storage: managed.storage.clone(),
         password,
         secret_is_missing,

@@ -109,9 +109,7 @@ pub(super) fn stateful_set(cluster: &ValidatedCluster, valkey: &Valkey, settings
         spec: Some(StatefulSetSpec {
             replicas: Some(1),
             service_name: Some(cluster.names.valkey()),
-            // Of one pod nothing comes before another. But otherwise a pod that was never ready, for a wrong image, would
-            // not be replaced by one of a right template.
-            pod_management_policy: Some("Parallel".to_owned()),
+            pod_management_policy: Some(valkey.pod_management.clone()),
             selector: LabelSelector {
                 match_labels: Some(cluster.names.selector(Component::Valkey)),
                 ..LabelSelector::default()

@@ -98,3 +98,16 @@ async fn before_there_is_a_pod_there_is_no_volume() {
     assert_eq!(api.asked("of persistentvolumeclaims"), 0);
     assert_eq!(requested(&api.object(SET)["spec"]["volumeClaimTemplates"][0]), "2Gi");
 }
+
+#[tokio::test]
+async fn a_stateful_set_of_an_earlier_operator_keeps_what_cannot_be_changed() {
+    let (api, mut context) = with_a_volume().await;
+    let policy = |api: &Api| api.object(SET)["spec"]["podManagementPolicy"].clone();
+    assert_eq!(policy(&api), "Parallel");
+    let mut earlier = api.object(SET);
+    earlier["spec"]["podManagementPolicy"] = json!("OrderedReady");
+    api.put(SET, earlier.clone());
+    context.children.stateful_sets = Stores::with(vec![serde_json::from_value(earlier).expect("a StatefulSet")]);
+    steps(&spec("2Gi"), &context).await.unwrap();
+    assert_eq!(policy(&api), "OrderedReady");
+}
