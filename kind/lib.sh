@@ -15,6 +15,8 @@ say() { printf '==> %s\n' "$*" >&2; }
 if [[ -x ../shared/cluster/up ]]; then
     exports=$(../shared/cluster/up)
     eval "$exports"
+    # It has the images in docker, and nodes cannot pull any.
+    kit=yes
 fi
 
 # need_tools NAME...: ends with what is missing and where it is to be had.

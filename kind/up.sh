@@ -21,7 +21,7 @@ elif ! command kubectl config get-contexts "kind-$cluster" >/dev/null 2>&1; then
 fi
 # Elsewhere than with the kit, nodes pull them by themselves: docker that keeps images as containerd does cannot hand over
 # those of several platforms (https://github.com/kubernetes-sigs/kind/issues/3795).
-if [[ ${KIND_NODE_IMAGE:-} ]]; then
+if [[ ${kit:-} ]]; then
     say "loading images"
     kind load docker-image --quiet --name "$cluster" "$traefik" "$metrics_server" "$valkey"
 fi

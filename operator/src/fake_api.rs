@@ -271,6 +271,9 @@ impl State {
             };
             object["metadata"]["managedFields"] = json!([entry]);
         }
+        if query.contains("dryRun=All") {
+            return (StatusCode::OK, object);
+        }
         if before.as_ref() != Some(&object) {
             self.keep(&path, object);
         }

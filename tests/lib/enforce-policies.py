@@ -51,7 +51,7 @@ def addresses(peers, pods, namespaces):
             sys.exit(f"{unknown} is more than this program knows")
         where = peer.get("namespaceSelector")
         for pod in pods:
-            here = home(pod) == namespace if where is None else selects(where, namespaces[home(pod)])
+            here = home(pod) == namespace if where is None else selects(where, namespaces.get(home(pod), {}))
             if here and selects(peer.get("podSelector", {}), labels(pod)):
                 found.append(pod["status"]["podIP"])
     return found
@@ -67,8 +67,14 @@ def ports(given, pod):
     return [named.get(port["port"], port["port"]) for port in given]
 
 
+def is_on_the_network(pod):
+    status = pod["status"]
+    over = status.get("phase") in ("Succeeded", "Failed")
+    return status.get("podIP") and not over and not pod["spec"].get("hostNetwork")
+
+
 def rules():
-    pods = [pod for pod in objects("pods", "--all-namespaces") if pod["status"].get("podIP") and not pod["spec"].get("hostNetwork")]
+    pods = [pod for pod in objects("pods", "--all-namespaces") if is_on_the_network(pod)]
     namespaces = {each["metadata"]["name"]: labels(each) for each in objects("namespaces")}
     policies = [policy["spec"] for policy in objects("networkpolicies", "--namespace", namespace)]
     lines = []
@@ -97,7 +103,11 @@ def main():
     try:
         # Two looks a second, until nobody listens any more.
         while not select.select([sys.stdin], [], [], 0.5)[0]:
-            now = rules()
+            try:
+                now = rules()
+            except subprocess.CalledProcessError as error:
+                print(error.stderr, file=sys.stderr)
+                continue
             if now == before:
                 continue
             chains = "".join(f":{chain} - [0:0]\n" for chain in CHAINS.values())

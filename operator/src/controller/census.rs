@@ -27,7 +27,7 @@ const PORT: u16 = 8090;
 /// The gauge with the open sessions.
 const SESSIONS: &str = "parley_sessions ";
 /// The counters of trouble with Redis.
-const TROUBLES: &str = "parley_redis_troubles_total{kind=\"";
+const TROUBLES: &str = "parley_redis_troubles_total{trouble=\"";
 
 /// See the module.
 pub struct Census {
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn only_troubles_that_happened_are_told() {
-        let line = |kind: &str, count: u32| format!("parley_redis_troubles_total{{kind=\"{kind}\"}} {count}\n");
+        let line = |kind: &str, count: u32| format!("parley_redis_troubles_total{{trouble=\"{kind}\"}} {count}\n");
         let metrics = line("slow", 0) + &line("password", 3) + &line("unreachable", 12);
         assert_eq!(troubles(&metrics).collect::<Vec<_>>(), ["password", "unreachable"]);
     }

@@ -97,6 +97,14 @@ impl Ledger {
         true
     }
 
+    /// Whether edits of others have been reverted too often to go on.
+    #[must_use]
+    pub fn is_worn_out(&self, key: &Key, now: Timestamp) -> bool {
+        let ledger = self.0.lock();
+        let reverts = ledger.get(key).map_or(&[][..], |entry| &entry.reverts);
+        reverts.iter().filter(|then| now.duration_since(**then) < WINDOW).count() >= MOST_REVERTS
+    }
+
     /// Notes whether the number of instances is on its way back from an autoscaler: then it is the autoscaler's still, which
     /// is nobody's edit.
     pub fn expect_back(&self, key: Key, expected: bool) {

@@ -131,6 +131,7 @@ async fn a_fight_without_a_conflict_is_given_up_as_well() {
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     assert_eq!((error.reason(), pause(&error, 1)), ("FieldConflict", SLOWLY));
     assert!(error.to_string().contains("another parley-operator"), "{error}");
+    assert_eq!(api.object(path)["spec"]["minReadySeconds"], 6, "it gave way");
 }
 
 #[tokio::test]

@@ -138,12 +138,15 @@ impl<'a> Writer<'a> {
         let name = child.name_any();
         let (key, reference) = (self.key(&K::kind(&()), &name), self.reference::<K>(&name));
         let api = self.api::<K>();
-        let polite = PatchParams::apply(FIELD_MANAGER);
-        let before = self.context.ledger.fingerprint(&key, hash(child)).filter(|_| edited.is_some());
+        let (ledger, desired) = (&self.context.ledger, hash(child));
+        let before = ledger.fingerprint(&key, desired).filter(|_| edited.is_some());
+        // Who gives way only asks what would change.
+        let gives_way = before.is_some() && ledger.is_worn_out(&key, clock::now());
+        let polite = PatchParams { dry_run: gives_way, ..PatchParams::apply(FIELD_MANAGER) };
         let written = match api.patch(&name, &polite, &Patch::Apply(child)).await {
             Err(kube::Error::Api(status)) if status.is_conflict() => {
                 let conflict = status.message.clone();
-                if !self.context.ledger.may_revert(&key, clock::now()) {
+                if !ledger.may_revert(&key, clock::now()) {
                     return Err(ApplyError::Contested { child: reference, conflict });
                 }
                 let written = api.patch(&name, &polite.force(), &Patch::Apply(child)).await;
@@ -152,21 +155,21 @@ impl<'a> Writer<'a> {
                 }
                 written
             }
-            // No conflict, and yet it had to be changed: fields were taken away, or set under the operator's own name.
-            Ok(written)
-                if before.is_some_and(|before| fingerprint(written.meta()).as_ref() != Some(&before))
-                    && !self.context.ledger.may_revert(&key, clock::now()) =>
-            {
-                let conflict =
-                    "by whom is not known; another parley-operator that looks after this namespace would do so";
-                return Err(ApplyError::Contested { child: reference, conflict: conflict.to_owned() });
+            // No conflict, and yet it has to be changed: fields were taken away, or set under the operator's own name.
+            Ok(written) if before.is_some_and(|before| fingerprint(written.meta()).as_ref() != Some(&before)) => {
+                if gives_way || !ledger.may_revert(&key, clock::now()) {
+                    let conflict =
+                        "by whom is not known; another parley-operator that looks after this namespace would do so";
+                    return Err(ApplyError::Contested { child: reference, conflict: conflict.to_owned() });
+                }
+                Ok(written)
             }
             other => other,
         };
         let written = written.map_err(|error| ApplyError::of(reference, error))?;
         self.context.metrics.written(&key.kind);
         let meta = written.meta();
-        self.context.ledger.note(key, hash(child), fingerprint(meta), meta.generation);
+        ledger.note(key, desired, fingerprint(meta), meta.generation);
         Ok(())
     }
 

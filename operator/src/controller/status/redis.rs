@@ -12,6 +12,8 @@ use crate::crd::{Condition, ConditionStatus};
 
 /// The reason while it is too early to say.
 pub(super) const STARTING: &str = "Starting";
+/// The reason when a managed Valkey has been missing for long.
+const VALKEY: &str = "ValkeyUnavailable";
 
 pub(super) fn of(facts: Facts<'_>) -> Verdict {
     let observed = facts.observed;
@@ -30,7 +32,7 @@ pub(super) fn of(facts: Facts<'_>) -> Verdict {
             let why = because(&observed.valkey_hindrances);
             if is_lasting(facts) {
                 let message = format!("the managed Valkey has not been ready for minutes{why}");
-                Verdict::no("ValkeyUnavailable", message)
+                Verdict::no(VALKEY, message)
             } else {
                 Verdict::no(STARTING, format!("the managed Valkey is not ready{why}"))
             }
@@ -64,10 +66,12 @@ pub(super) fn is_starting(facts: Facts<'_>) -> bool {
     managed && !facts.observed.valkey_ready
 }
 
-/// Since when it has been False.
+/// Since when a managed Valkey has been missing, as was told.
 pub(super) fn failed_since(conditions: &[Condition]) -> Option<Timestamp> {
-    let mut failed = conditions.iter().filter(|condition| condition.status == ConditionStatus::False);
-    failed.find(|condition| condition.type_ == "RedisReady").map(|condition| condition.last_transition_time.0)
+    let failed = conditions.iter().find(|condition| condition.type_ == "RedisReady")?;
+    // That another server failed before says nothing of this one.
+    let of_valkey = [STARTING, VALKEY].contains(&failed.reason.as_str());
+    (failed.status == ConditionStatus::False && of_valkey).then_some(failed.last_transition_time.0)
 }
 
 /// Whether a server that does not answer has not done so for long: a managed one by its pod and by what was told, since the
