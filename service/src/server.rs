@@ -42,9 +42,11 @@ use crate::protocol::error_code::ErrorCode;
 use crate::protocol::limits::Limits;
 use crate::session::SessionRules;
 
-/// Pages and lists that are fetched for sessions at the same time. What is asked for together waits in the store and on the
-/// way from there, where nobody counts it and everything else queues behind it.
-const READS_AT_ONCE: usize = 64;
+/// Pages that are fetched for sessions at the same time. What is asked for together waits in the store and on the way from
+/// there, where nobody counts it and everything else queues behind it.
+const READS_AT_ONCE: usize = 56;
+/// The same of lists, each of which takes several calls.
+const LISTS_AT_ONCE: usize = 8;
 /// How often an instance describes itself to the others.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
 /// How often the embedded backplane lets go of what is too old.
@@ -270,6 +272,7 @@ impl Server {
             entropy: ports.entropy,
             outage: Outage::default(),
             reading: Semaphore::new(READS_AT_ONCE),
+            listing: Semaphore::new(LISTS_AT_ONCE),
             metrics,
             connections: TaskTracker::new(),
         });

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tracing::{Instrument as _, Span};
 
 use super::services::Services;
@@ -54,9 +55,9 @@ pub(super) async fn perform(
         Action::History { log, range, limit } => Outcome::Page(page(&services, &log, range, limit).await),
         Action::Presence { room } => {
             services.attendance.settled().await;
-            Outcome::Roster(in_turn(&services, services.presence.roster(&room, PRESENCE_MAX_USERS)).await)
+            Outcome::Roster(in_turn(&services.listing, services.presence.roster(&room, PRESENCE_MAX_USERS)).await)
         }
-        Action::Rooms { rights } => Outcome::Rooms(in_turn(&services, rooms(&services, &rights)).await),
+        Action::Rooms { rights } => Outcome::Rooms(in_turn(&services.listing, rooms(&services, &rights)).await),
     };
     (outcome, None)
 }
@@ -64,15 +65,12 @@ pub(super) async fn perform(
 async fn page(services: &Services, log: &LogName, range: Range, messages: usize) -> Result<Page, Unavailable> {
     let read = services.hub.read(log, range, messages);
     // Only a position: it is short, and most joins want no more.
-    if messages == 0 { read.await } else { in_turn(services, read).await }
+    if messages == 0 { read.await } else { in_turn(&services.reading, read).await }
 }
 
 /// Fetches something long, when it is its turn among those of all sessions.
-async fn in_turn<T>(
-    services: &Services,
-    fetch: impl Future<Output = Result<T, Unavailable>>,
-) -> Result<T, Unavailable> {
-    match tokio::time::timeout(TURN_WAIT, services.reading.acquire()).await {
+async fn in_turn<T>(turns: &Semaphore, fetch: impl Future<Output = Result<T, Unavailable>>) -> Result<T, Unavailable> {
+    match tokio::time::timeout(TURN_WAIT, turns.acquire()).await {
         Ok(Ok(_permit)) => fetch.await,
         _ => Err(Unavailable("too many reads wait for their turn".to_owned())),
     }

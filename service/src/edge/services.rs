@@ -43,8 +43,10 @@ pub struct Services {
     pub origins: OriginPolicy,
     /// How many may connect.
     pub admission: Admission,
-    /// How many sessions may be reading at the same time.
+    /// How many pages may be fetched for sessions at the same time.
     pub reading: Semaphore,
+    /// How many lists of users or rooms: apart, because they take longer and no join should wait for them.
+    pub listing: Semaphore,
     /// Whether the instance is on its way out.
     pub drain: Drain,
     /// The key of the server API; without one it is off.

@@ -142,15 +142,13 @@ impl Follower {
     }
 
     fn carry_out(&self, logged: Logged) {
-        self.newest.fetch_max(logged.at, Ordering::Relaxed);
+        // A clock that is far ahead must not hide orders of the others.
+        self.newest.fetch_max(logged.at.min(self.hub.clock.now().wall_ms), Ordering::Relaxed);
         carry_out(&self.hub, logged.order);
     }
 
     fn lose(&self) {
-        self.lose_from(self.newest.load(Ordering::Relaxed).saturating_sub(CLOCKS_APART_MS));
-    }
-
-    fn lose_from(&self, from: u64) {
+        let from = self.newest.load(Ordering::Relaxed).saturating_sub(CLOCKS_APART_MS);
         self.lost.send_modify(|lost| *lost = Some(lost.map_or(from, |lost| lost.min(from))));
     }
 
@@ -160,35 +158,43 @@ impl Follower {
         while lost.wait_for(Option::is_some).await.is_ok() {
             // Taken first: what is lost from now on is lost anew.
             let Some(from) = self.lost.send_replace(None) else { continue };
-            match self.make_good(from, directory).await {
-                Ok(banned) => {
-                    tracing::error!(banned, "the control log lost orders: repeat the last kicks and disconnects");
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "cannot make good yet what the control log lost");
-                    self.lose_from(from);
-                    tokio::time::sleep(RETRY).await;
-                }
+            // Once for each loss: who came back after a disconnect must not be disconnected again because of a question.
+            while let Err(error) = self.carry_out_again(from).await {
+                tracing::debug!(%error, "cannot read yet what the control log still has");
+                tokio::time::sleep(RETRY).await;
             }
+            let banned = loop {
+                match self.close_banned(directory).await {
+                    Ok(banned) => break banned,
+                    Err(error) => tracing::debug!(%error, "cannot ask yet who is banned"),
+                }
+                tokio::time::sleep(RETRY).await;
+            };
+            tracing::error!(banned, "the control log lost orders: repeat the last kicks and disconnects");
         }
     }
 
-    /// Carries out what the log still has, and closes whoever is banned; returns how many users that are.
-    async fn make_good(&self, from: u64, directory: &dyn Directory) -> Result<usize, Unavailable> {
+    /// Carries out what the log still has of the orders that were given from then on; and all of an instance of a former
+    /// version, which does not say when.
+    async fn carry_out_again(&self, from: u64) -> Result<(), Unavailable> {
         let (mut range, mut kept) = (Range::Newest, Vec::new());
         loop {
             let limit = PageLimit { messages: CONTROL_MESSAGES, bytes: PAGE_MAX_BYTES };
             let page = self.hub.backplane.read(&LogName::Control, range, limit).await?;
             let orders = page.entries.iter().rev().filter_map(|entry| parse(&entry.frame));
             let before = kept.len();
-            kept.extend(orders.filter(|logged| logged.at >= from));
+            kept.extend(orders.filter(|logged| logged.at >= from || logged.at == 0));
             match page.entries.first() {
                 Some(oldest) if page.more && kept.len() > before => range = Range::Before(oldest.offset),
                 _ => break,
             }
         }
         kept.into_iter().rev().for_each(|logged| self.carry_out(logged));
+        Ok(())
+    }
 
+    /// Closes whoever is banned; returns how many users that are.
+    async fn close_banned(&self, directory: &dyn Directory) -> Result<usize, Unavailable> {
         let users = self.hub.registry().users();
         let asked = users.into_iter().map(|user| async move { Ok((directory.banned(&user).await?, user)) });
         let mut asked = futures_util::stream::iter(asked).buffer_unordered(ASKED_AT_ONCE);

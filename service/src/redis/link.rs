@@ -206,8 +206,11 @@ impl Link {
     async fn refused(&self, life: Option<u64>, number: &[u8], text: String) -> Option<CallError> {
         let own = match self.commands.call("ECHO", vec![bytes(Bytes::copy_from_slice(number))]).await {
             Ok(reply) => reply.into_bytes().filter(|told| told == number).map(|_| true)?,
-            // While somebody's script keeps the server busy, it refuses everything.
-            Err(CallError::Refused(again)) => [&again, &text].iter().all(|text| Trouble::of(text) == Trouble::Busy),
+            // While somebody's script keeps the server busy, or it loads its data, it refuses everything.
+            Err(CallError::Refused(again)) => {
+                let trouble = Trouble::of(&text);
+                matches!(trouble, Trouble::Busy | Trouble::Loading) && Trouble::of(&again) == trouble
+            }
             Err(_) => false,
         };
         if own && life.is_some() && self.commands.life() == life {
