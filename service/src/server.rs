@@ -44,7 +44,7 @@ use crate::session::SessionRules;
 
 /// Pages that are fetched for sessions at the same time. What is asked for together waits in the store and on the way from
 /// there, where nobody counts it and everything else queues behind it.
-const READS_AT_ONCE: usize = 56;
+const READS_AT_ONCE: usize = 64;
 /// The same of lists, each of which takes several calls.
 const LISTS_AT_ONCE: usize = 8;
 /// How often an instance describes itself to the others.
