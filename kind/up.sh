@@ -19,6 +19,16 @@ elif ! command kubectl config get-contexts "kind-$cluster" >/dev/null 2>&1; then
     # It was made with another kubeconfig.
     kind export kubeconfig --name "$cluster"
 fi
+# Nodes that docker has just started again, with the machine say, take half a minute until they answer.
+answers() { kubectl get --raw /readyz >/dev/null 2>&1 && kubectl wait --for condition=Ready node --all --timeout 60s >/dev/null; }
+deadline=$((SECONDS + 180))
+until answers; do
+    if ((SECONDS > deadline)); then
+        say "the cluster $cluster does not answer. kind/down.sh deletes it, and then this script makes it again"
+        exit 1
+    fi
+    sleep 1
+done
 # Elsewhere than with the kit, nodes pull them by themselves: docker that keeps images as containerd does cannot hand over
 # those of several platforms (https://github.com/kubernetes-sigs/kind/issues/3795).
 if [[ ${kit:-} ]]; then
