@@ -188,20 +188,33 @@ describe("the messages", () => {
     const scroller = alice.page.getByRole("region", { name: "Messages" });
     await scroller.hover();
     // Where the messages in view are, before and after every turn of the wheel: they may move by the wheel and nothing else.
+    // As they are painted: a new observer of sizes is called when all else of a frame is done.
     const jumps: string[] = [];
     const tops = () =>
-      alice.page.locator(".line-text").evaluateAll((lines) =>
-        lines.map((line) => [line.textContent?.slice(0, 12).trim() ?? "", line.getBoundingClientRect().top] as const),
+      alice.page.evaluate(
+        () =>
+          new Promise<[string, number][]>((resolve) => {
+            const painted = new ResizeObserver(() => {
+              painted.disconnect();
+              const lines = [...document.querySelectorAll(".line-text")];
+              resolve(lines.map((line) => [line.textContent.slice(0, 12).trim(), line.getBoundingClientRect().top]));
+            });
+            requestAnimationFrame(() => requestAnimationFrame(() => painted.observe(document.body)));
+          }),
       );
+    const inView = (top: number | undefined): top is number => top !== undefined && top > 60 && top < 640;
     let before = new Map(await tops());
     await expect
       .poll(async () => {
         await alice.page.mouse.wheel(0, -120);
-        await alice.page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
         const now = new Map(await tops());
-        const moves = [...now].filter(([name, top]) => before.has(name) && top > 60 && top < 640).map(([name, top]) => top - (before.get(name) ?? 0));
-        const [least, most] = [Math.min(...moves), Math.max(...moves)];
-        if (moves.length > 0 && (most - least > 1.5 || least < -1.5 || most > 241)) jumps.push(`${least} to ${most}`);
+        const moves = [...now].flatMap(([name, top]) => {
+          const was = before.get(name);
+          return inView(was) && inView(top) ? [{ name, by: top - was }] : [];
+        });
+        const [least, most] = [Math.min(...moves.map(({ by }) => by)), Math.max(...moves.map(({ by }) => by))];
+        if (moves.length === 0) jumps.push("nothing is left of what was in view");
+        else if (most - least > 1.5 || least < -1.5 || most > 241) jumps.push(moves.map(({ name, by }) => `${name} by ${by}`).join(", "));
         before = now;
         return [...now.keys()][0];
       }, { timeout: 50_000, interval: 1 })
