@@ -85,6 +85,8 @@ struct State {
     /// What of both counts against the limit.
     backlog_counted: usize,
     overflowed: bool,
+    /// What its connection shares with others and gives up, because of the overflow, once it has its turn.
+    leaving: usize,
     waker: Option<Waker>,
     /// The waker waits for orders and the limit, not for parcels.
     only_urgent: bool,
@@ -106,6 +108,7 @@ impl State {
     fn overflow(&mut self) {
         self.overflowed = true;
         self.queue = Vec::new();
+        self.leaving += self.shared;
         (self.bytes, self.shared) = (0, 0);
     }
 }
@@ -241,8 +244,15 @@ impl Outbox {
         state.bytes + state.shared + state.backlog.as_ref().map_or(0, Charge::bytes)
     }
 
+    /// Bytes that still count for all although this one was emptied: its connection has not had its turn yet.
+    #[must_use]
+    pub fn leaving(&self) -> usize {
+        self.state.lock().leaving
+    }
+
     /// Empties it as if it had gone over its limit; see [`Outbox::poll_take`]. What is in front of the socket no longer
-    /// counts either: its connection gives it up, and nobody else should have to go for it.
+    /// counts either: its connection gives it up, and nobody else should have to go for it. What it shares with others
+    /// counts until then, as [`Outbox::leaving`].
     pub fn evict(&self) {
         let mut state = self.state.lock();
         state.overflow();

@@ -96,18 +96,24 @@ impl Registry {
     }
 
     /// Closes the sessions with the most waiting until what all hold together is a tenth below the total; returns how
-    /// many. To be called when it is above.
+    /// many. To be called when it is above. What those closed already are about to give up counts as given up: if others
+    /// hold it too, the next call finds that out.
     pub fn relieve(&self, budget: &Budget) -> usize {
         let sessions = self.sessions.lock();
-        let mut greedy: Vec<_> =
-            sessions.slab.iter().map(|(_, entry)| (entry.outbox.waiting(), &entry.outbox)).collect();
+        let mut leaving = 0;
+        let mut greedy = Vec::with_capacity(sessions.slab.len());
+        for (_, entry) in sessions.slab.iter() {
+            leaving += entry.outbox.leaving();
+            greedy.push((entry.outbox.waiting(), &entry.outbox));
+        }
         greedy.sort_unstable_by_key(|(waiting, _)| std::cmp::Reverse(*waiting));
         let mut evicted = 0;
         for (waiting, outbox) in greedy {
-            if waiting == 0 || budget.used() <= budget.total() / 10 * 9 {
+            if waiting == 0 || budget.used().saturating_sub(leaving) <= budget.total() / 10 * 9 {
                 break;
             }
             outbox.evict();
+            leaving += outbox.leaving();
             evicted += 1;
         }
         evicted
@@ -137,5 +143,47 @@ impl Drop for Registration {
         if sessions.slab.is_empty() {
             sessions.slab = Slab::new();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::Charge;
+
+    #[test]
+    fn nobody_is_closed_for_what_others_are_about_to_give_up() {
+        let budget = Budget::new(1_000);
+        let registry = Registry::default();
+        let outboxes: Vec<_> = (0..4).map(|_| Outbox::new(usize::MAX, Arc::clone(&budget))).collect();
+        let mut places: Vec<_> = outboxes.iter().map(|outbox| registry.register(Arc::clone(outbox))).collect();
+        // Each connection holds a run of its own for a room that is still being joined.
+        let mut runs: Vec<_> = outboxes.iter().map(|_| Charge::new(budget.counter(), 300)).collect();
+        for outbox in &outboxes {
+            outbox.set_backlog(0, 300);
+        }
+        assert_eq!((budget.excess(), registry.relieve(&budget)), (200, 1));
+        assert_eq!(registry.relieve(&budget), 0, "it has not had its turn yet");
+        // The connection of the one that was closed has its turn: its run and its place are gone.
+        let closed = outboxes.iter().position(|outbox| outbox.leaving() > 0).unwrap();
+        drop((runs.remove(closed), places.remove(closed)));
+        assert_eq!((budget.used(), registry.relieve(&budget)), (900, 0));
+    }
+
+    #[test]
+    fn more_are_closed_when_what_the_first_gave_up_is_held_by_others_too() {
+        let budget = Budget::new(1_000);
+        let registry = Registry::default();
+        let outboxes: Vec<_> = (0..2).map(|_| Outbox::new(usize::MAX, Arc::clone(&budget))).collect();
+        let mut places: Vec<_> = outboxes.iter().map(|outbox| registry.register(Arc::clone(outbox))).collect();
+        let run = Charge::new(budget.counter(), 1_200);
+        for outbox in &outboxes {
+            outbox.set_backlog(0, 1_200);
+        }
+        assert_eq!(registry.relieve(&budget), 1);
+        let closed = outboxes.iter().position(|outbox| outbox.leaving() > 0).unwrap();
+        drop(places.remove(closed));
+        assert_eq!(registry.relieve(&budget), 1);
+        drop(run);
     }
 }
