@@ -91,6 +91,7 @@ fn floor_alone(job: &FloorJob) -> anyhow::Result<bool> {
         size: job.size,
         batch: job.batch,
         ahead: job.ahead,
+        busy_poll: job.busy_poll,
         duration: job.duration,
         place: job.cpu.map_or(Place::Anywhere, Place::Cpu),
     })?;

@@ -35,6 +35,8 @@ pub(super) struct Common {
     pub(super) ramp: Option<f64>,
     pub(super) threads: usize,
     pub(super) pin_cpu: Option<usize>,
+    /// Whether readers never sleep.
+    pub(super) busy_poll: bool,
     pub(super) pids: Vec<u32>,
     pub(super) connect_timeout: Duration,
     pub(super) grace: Duration,
@@ -84,6 +86,7 @@ pub(super) struct FloorJob {
     pub(super) duration: Duration,
     pub(super) cpu: Option<usize>,
     pub(super) pin_cpu: Option<usize>,
+    pub(super) busy_poll: bool,
     pub(super) output: Output,
 }
 
@@ -169,6 +172,7 @@ fn floor(matches: &ArgMatches) -> Result<FloorJob, ArgumentFault> {
         duration: seconds(matches, "seconds")?,
         cpu: matches.get_one("cpu").copied(),
         pin_cpu: matches.get_one("pin-cpu").copied(),
+        busy_poll: matches.get_flag("busy-poll"),
         output: output(matches),
     })
 }
@@ -212,6 +216,7 @@ fn common(matches: &ArgMatches, habits: Habits) -> Result<Common, ArgumentFault>
         ramp: at_least_zero("ramp", get(matches, "ramp"))?,
         threads: positive(matches, "threads")?.min(sessions),
         pin_cpu: matches.get_one("pin-cpu").copied(),
+        busy_poll: matches.get_flag("busy-poll"),
         pids: matches.get_many("pid").unwrap_or_default().copied().collect(),
         connect_timeout: seconds(matches, "connect-timeout")?,
         grace: seconds(matches, "grace")?,

@@ -67,6 +67,7 @@ impl Crew {
             sign_in: common.sign_in.clone(),
             ramp: common.ramp,
             threads: common.threads,
+            busy_poll: common.busy_poll,
         });
         let mut crew = Self {
             board: Arc::clone(&board),

@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::clock::{monotonic_ns, thread_cpu_ns};
-use super::machine::{MachineFault, pin_like, pin_to};
+use super::machine::{MachineFault, busy_poll, pin_like, pin_to};
 
 /// One read takes whatever one `send` brought; all readers share it.
 const READ_BUFFER: usize = 64 << 10;
@@ -36,6 +36,8 @@ pub(super) struct Sends {
     /// Rounds that may be under way before the readers have taken the first of them. 1: every `send` finds its
     /// receiver drained, like a paced server's.
     pub(super) ahead: u64,
+    /// Whether the readers never sleep; see [`busy_poll`].
+    pub(super) busy_poll: bool,
     /// How long to measure.
     pub(super) duration: Duration,
     /// Where the sending thread runs.
@@ -112,7 +114,7 @@ pub(super) fn measure(sends: Sends) -> Result<Floor, FloorFault> {
         let wake = sender.thread().clone();
         let reading = thread::Builder::new()
             .name("floor-read".into())
-            .spawn_scoped(scope, move || discard(readers, &meter, &wake))
+            .spawn_scoped(scope, move || discard(readers, sends.busy_poll, &meter, &wake))
             .map_err(io("start a thread"))?;
         let result = sender.join().map_err(|_| FloorFault::Readers)?;
         reading.join().map_err(|_| FloorFault::Readers)?.map_err(io("read"))?;
@@ -197,10 +199,13 @@ fn ratio(a: u64, b: u64) -> f64 {
 }
 
 /// Reads everything from everyone until the senders are gone, in large pieces.
-fn discard(readers: Vec<TcpStream>, meter: &Arc<Meter>, sender: &Thread) -> io::Result<()> {
+fn discard(readers: Vec<TcpStream>, busy: bool, meter: &Arc<Meter>, sender: &Thread) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let local = tokio::task::LocalSet::new();
     let buffer = Rc::new(RefCell::new(vec![0; READ_BUFFER]));
+    if busy {
+        local.spawn_local(busy_poll());
+    }
     let result = local.block_on(&runtime, async {
         let mut tasks = tokio::task::JoinSet::new();
         for reader in readers {
@@ -256,11 +261,12 @@ mod tests {
             size: 204,
             batch: 1,
             ahead: 1,
+            busy_poll: false,
             duration: Duration::from_millis(30),
             place: Place::Anywhere,
         };
         let single = measure(sends).unwrap();
-        let batched = measure(Sends { batch: 16, ahead: 3, ..sends }).unwrap();
+        let batched = measure(Sends { batch: 16, ahead: 3, busy_poll: true, ..sends }).unwrap();
         assert!(single.sends >= 8 && single.us_per_send > 0.0);
         assert!((single.us_per_send - single.us_per_message).abs() < f64::EPSILON);
         assert!(batched.us_per_message < single.us_per_message, "{batched:?} {single:?}");
@@ -273,6 +279,7 @@ mod tests {
             size: 1,
             batch: 1,
             ahead: 1,
+            busy_poll: false,
             duration: Duration::from_millis(1),
             place: Place::Cpu(1_000_000),
         };

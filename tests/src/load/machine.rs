@@ -58,6 +58,14 @@ pub(super) fn pin_like(pid: u32) {
     }
 }
 
+/// Keeps the runtime that runs it asking for what arrived, without ever sleeping: a reader on the sender's own machine
+/// makes the sender pay for waking it, which no reader elsewhere does. Never ends; drop it.
+pub(super) async fn busy_poll() {
+    loop {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Only Linux lets a program choose its processor.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn pin_to(cpu: usize) -> Result<(), MachineFault> {

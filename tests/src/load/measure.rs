@@ -110,7 +110,8 @@ pub(super) async fn run(job: Run) -> Result<Outcome, MeasureFault> {
         );
         stage.remarks.push(remark);
     }
-    if traffic.load_cpu_share > BUSY {
+    // One that never sleeps is always busy.
+    if traffic.load_cpu_share > BUSY && !stage.common.busy_poll {
         let remark = "the load generator used up its own processor: the rate is its limit, not the server's";
         stage.remarks.push(remark.into());
     }
@@ -275,7 +276,8 @@ impl Stage {
     /// Measures the floor while the sessions are quiet, on the server's processors if it is on this machine.
     async fn floor(&mut self, size: usize, duration: Duration) -> Result<Floor, MeasureFault> {
         let place = self.common.pids.first().map_or(Place::Anywhere, |pid| Place::Like(*pid));
-        let sends = Sends { sockets: self.common.plan.shape.sessions, size, batch: 1, ahead: 1, duration, place };
+        let (sockets, busy_poll) = (self.common.plan.shape.sessions, self.common.busy_poll);
+        let sends = Sends { sockets, size, batch: 1, ahead: 1, busy_poll, duration, place };
         let measured = tokio::task::spawn_blocking(move || floor::measure(sends)).await;
         Ok(measured.map_err(|_| CrewFault::Died)??)
     }
@@ -295,6 +297,7 @@ impl Stage {
         let urls = self.common.targets.iter().map(ToString::to_string).collect();
         let mut settings = Settings::new(&self.common.plan.shape, urls, self.common.threads);
         settings.burst = self.common.habits.burst;
+        settings.busy_poll = self.common.busy_poll;
         let local = !self.common.pids.is_empty();
         let mut report = Report {
             mode,

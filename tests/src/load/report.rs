@@ -46,6 +46,8 @@ pub(super) struct Settings {
     pub(super) rate: f64,
     pub(super) keys: bool,
     pub(super) threads: usize,
+    /// Its threads never slept: their share of a processor says nothing.
+    pub(super) busy_poll: bool,
 }
 
 /// The ramp.
@@ -179,6 +181,7 @@ impl Settings {
             rate: 0.0,
             keys: shape.keys,
             threads,
+            busy_poll: false,
         }
     }
 }

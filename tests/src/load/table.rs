@@ -28,7 +28,8 @@ pub(super) fn of_report(report: &Report) -> String {
             .row("delivered", format!("{}/s of {:.0} B", thousands(traffic.delivered_per_second), traffic.frame_bytes));
         table.row("messages per read", format!("{:.1}", traffic.messages_per_read));
         table.row("latency", percentiles(&report.latency_ms));
-        table.row("load generator", format!("{:.0} % of its processor", traffic.load_cpu_share * 100.0));
+        let share = format!("{:.0} % of its processor", traffic.load_cpu_share * 100.0);
+        table.row("load generator", if settings.busy_poll { "never sleeping".to_owned() } else { share });
         if let Some(cpu) = traffic.server_cpu_us_per_delivery {
             table.row("server CPU", format!("{cpu:.3} µs per delivery"));
         }

@@ -140,12 +140,14 @@ async fn idle_sessions_can_exchange_a_ping() {
 async fn the_json_has_the_documented_shape() {
     let pid = std::process::id();
     let outcome =
-        run_against(Mischief::default(), &format!("--grace 10 --floor --floor-seconds 0.02 --pid {pid}")).await;
+        run_against(Mischief::default(), &format!("--grace 10 --floor --floor-seconds 0.02 --busy-poll --pid {pid}"))
+            .await;
     let json: Value = serde_json::to_value(&outcome.report).unwrap();
     for path in [
         "/mode",
         "/settings/sessions",
         "/settings/burst",
+        "/settings/busy_poll",
         "/connect/per_second",
         "/connect/latency_ms/p99",
         "/connect/server_cpu_us_per_connect",

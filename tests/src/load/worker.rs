@@ -16,6 +16,7 @@ use super::attend::attend;
 use super::board::Board;
 use super::clock::monotonic_ns;
 use super::line::Desk;
+use super::machine::busy_poll;
 use super::plan::Plan;
 use super::seat::{Seat, Todo};
 use super::tally::Tally;
@@ -44,6 +45,8 @@ pub(super) struct Brief {
     /// Connects per second, all threads together; none for as fast as it goes.
     pub(super) ramp: Option<f64>,
     pub(super) threads: usize,
+    /// Whether the threads never sleep.
+    pub(super) busy_poll: bool,
 }
 
 /// Orders of the run to a thread.
@@ -115,6 +118,9 @@ pub(super) fn run_thread(
         stop: Cell::new(false),
     });
     let local = LocalSet::new();
+    if worker.brief.busy_poll {
+        local.spawn_local(busy_poll());
+    }
     local.block_on(&runtime, serve(number, Rc::clone(&worker), orders));
     // The tasks hold the worker, too.
     drop(local);

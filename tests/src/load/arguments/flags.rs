@@ -70,6 +70,7 @@ pub(crate) fn command() -> Command {
         option("ahead", "ROUNDS", "Rounds the sender may be ahead of the readers; 1: every send finds its reader drained, like a paced server's", value_parser!(u64)).default_value("1"),
         option("cpu", "CPU", "Processor of the sending thread", value_parser!(usize)),
         option("pin-cpu", "CPU", "Processor of the readers", value_parser!(usize)),
+        busy_poll(),
         json(),
     ]);
     Command::new("parley-load")
@@ -102,6 +103,7 @@ fn with_common(command: Command) -> Command {
         option("pid", "PID", "Process of a server on this machine, to measure its processor time and memory; may be repeated", value_parser!(u32)).action(ArgAction::Append),
         option("threads", "N", "Threads of the load generator; sessions are dealt out to them", value_parser!(usize)).default_value("1"),
         option("pin-cpu", "CPU", "Keep the load generator on this processor (keep the server on another with taskset)", value_parser!(usize)),
+        busy_poll(),
         Arg::new("token-secret").long("token-secret").value_name("SECRET").conflicts_with("token-secret-file").help("Sign in with tokens signed by HS256; others can see it in the process list, so prefer the file"),
         option("token-secret-file", "FILE", "The same, read from a file", value_parser!(PathBuf)),
         Arg::new("token-audience").long("token-audience").value_name("AUD").help("`aud` of the tokens"),
@@ -118,6 +120,13 @@ fn option(name: &'static str, value: &'static str, help: &'static str, parser: i
 
 fn flag(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+fn busy_poll() -> Arg {
+    flag(
+        "busy-poll",
+        "Readers never sleep: a server on the same machine then does not pay for waking them, as it does not for readers elsewhere. Takes the whole of each thread's processor",
+    )
 }
 
 fn json() -> Arg {
