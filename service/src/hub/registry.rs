@@ -151,39 +151,54 @@ mod tests {
     use super::*;
     use crate::delivery::Charge;
 
+    /// Readers whose connections hold `shared` bytes each for rooms that are still being joined, and the total for all.
+    struct Crowd {
+        budget: Arc<Budget>,
+        registry: Registry,
+        readers: Vec<(Arc<Outbox>, Registration)>,
+    }
+
+    impl Crowd {
+        fn of(readers: usize, shared: usize, total: usize) -> Self {
+            let (budget, registry) = (Budget::new(total), Registry::default());
+            let reader = || {
+                let outbox = Outbox::new(usize::MAX, Arc::clone(&budget));
+                outbox.set_backlog(0, shared);
+                let place = registry.register(Arc::clone(&outbox));
+                (outbox, place)
+            };
+            let readers = (0..readers).map(|_| reader()).collect();
+            Self { budget, registry, readers }
+        }
+
+        fn relieve(&self) -> usize {
+            self.registry.relieve(&self.budget)
+        }
+
+        /// The connection of the one that was closed has its turn; returns which one that was.
+        fn turn(&mut self) -> usize {
+            let closed = self.readers.iter().position(|(outbox, _)| outbox.leaving() > 0).unwrap();
+            drop(self.readers.remove(closed));
+            closed
+        }
+    }
+
     #[test]
     fn nobody_is_closed_for_what_others_are_about_to_give_up() {
-        let budget = Budget::new(1_000);
-        let registry = Registry::default();
-        let outboxes: Vec<_> = (0..4).map(|_| Outbox::new(usize::MAX, Arc::clone(&budget))).collect();
-        let mut places: Vec<_> = outboxes.iter().map(|outbox| registry.register(Arc::clone(outbox))).collect();
-        // Each connection holds a run of its own for a room that is still being joined.
-        let mut runs: Vec<_> = outboxes.iter().map(|_| Charge::new(budget.counter(), 300)).collect();
-        for outbox in &outboxes {
-            outbox.set_backlog(0, 300);
-        }
-        assert_eq!((budget.excess(), registry.relieve(&budget)), (200, 1));
-        assert_eq!(registry.relieve(&budget), 0, "it has not had its turn yet");
-        // The connection of the one that was closed has its turn: its run and its place are gone.
-        let closed = outboxes.iter().position(|outbox| outbox.leaving() > 0).unwrap();
-        drop((runs.remove(closed), places.remove(closed)));
-        assert_eq!((budget.used(), registry.relieve(&budget)), (900, 0));
+        let mut crowd = Crowd::of(4, 300, 1_000);
+        let mut runs: Vec<_> = (0..4).map(|_| Charge::new(crowd.budget.counter(), 300)).collect();
+        assert_eq!((crowd.budget.excess(), crowd.relieve()), (200, 1));
+        assert_eq!(crowd.relieve(), 0, "it has not had its turn yet");
+        drop(runs.remove(crowd.turn()));
+        assert_eq!((crowd.budget.used(), crowd.relieve()), (900, 0));
     }
 
     #[test]
     fn more_are_closed_when_what_the_first_gave_up_is_held_by_others_too() {
-        let budget = Budget::new(1_000);
-        let registry = Registry::default();
-        let outboxes: Vec<_> = (0..2).map(|_| Outbox::new(usize::MAX, Arc::clone(&budget))).collect();
-        let mut places: Vec<_> = outboxes.iter().map(|outbox| registry.register(Arc::clone(outbox))).collect();
-        let run = Charge::new(budget.counter(), 1_200);
-        for outbox in &outboxes {
-            outbox.set_backlog(0, 1_200);
-        }
-        assert_eq!(registry.relieve(&budget), 1);
-        let closed = outboxes.iter().position(|outbox| outbox.leaving() > 0).unwrap();
-        drop(places.remove(closed));
-        assert_eq!(registry.relieve(&budget), 1);
-        drop(run);
+        let mut crowd = Crowd::of(2, 1_200, 1_000);
+        let _run = Charge::new(crowd.budget.counter(), 1_200);
+        assert_eq!(crowd.relieve(), 1);
+        crowd.turn();
+        assert_eq!(crowd.relieve(), 1);
     }
 }
