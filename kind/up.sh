@@ -19,12 +19,13 @@ elif ! command kubectl config get-contexts "kind-$cluster" >/dev/null 2>&1; then
     # It was made with another kubeconfig.
     kind export kubeconfig --name "$cluster"
 fi
-# Nodes that docker has just started again, with the machine say, take half a minute until they answer.
-answers() { kubectl get --raw /readyz >/dev/null 2>&1 && kubectl wait --for condition=Ready node --all --timeout 60s >/dev/null; }
+# One that docker has just started again, with the machine say, takes half a minute until it answers.
+answers() { kubectl get --raw /readyz --request-timeout 5s && kubectl wait --for condition=Ready node --all --timeout 60s; }
 deadline=$((SECONDS + 180))
-until answers; do
+until said=$(answers 2>&1); do
     if ((SECONDS > deadline)); then
-        say "the cluster $cluster does not answer. kind/down.sh deletes it, and then this script makes it again"
+        say "the cluster $cluster does not answer: ${said##*$'\n'}"
+        say "kind/down.sh deletes it, and then this script makes it again"
         exit 1
     fi
     sleep 1

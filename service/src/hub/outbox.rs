@@ -105,9 +105,12 @@ impl State {
         true
     }
 
+    /// What is in front of the socket no longer counts either: its connection gives it up, and nobody else should have to
+    /// go for it.
     fn overflow(&mut self) {
         self.overflowed = true;
         self.queue = Vec::new();
+        self.backlog = None;
         self.leaving += self.shared;
         (self.bytes, self.shared) = (0, 0);
     }
@@ -250,13 +253,11 @@ impl Outbox {
         self.state.lock().leaving
     }
 
-    /// Empties it as if it had gone over its limit; see [`Outbox::poll_take`]. What is in front of the socket no longer
-    /// counts either: its connection gives it up, and nobody else should have to go for it. What it shares with others
-    /// counts until then, as [`Outbox::leaving`].
+    /// Empties it as if it had gone over its limit; see [`Outbox::poll_take`]. What it shares with others counts until
+    /// its connection gives it up, as [`Outbox::leaving`].
     pub fn evict(&self) {
         let mut state = self.state.lock();
         state.overflow();
-        state.backlog = None;
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {

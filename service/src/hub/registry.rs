@@ -149,7 +149,7 @@ impl Drop for Registration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::Charge;
+    use crate::delivery::{Charge, Parcel};
 
     /// Readers whose connections hold `shared` bytes each for rooms that are still being joined, and the total for all.
     struct Crowd {
@@ -191,6 +191,19 @@ mod tests {
         assert_eq!(crowd.relieve(), 0, "it has not had its turn yet");
         drop(runs.remove(crowd.turn()));
         assert_eq!((crowd.budget.used(), crowd.relieve()), (900, 0));
+    }
+
+    #[test]
+    fn one_that_overflowed_by_itself_is_not_closed_once_more_nor_counted_twice() {
+        let mut crowd = Crowd::of(2, 300, 1_000);
+        let own = Outbox::new(0, Arc::clone(&crowd.budget));
+        own.set_backlog(700, 300);
+        assert!(!own.push(Parcel::Order(Order::Drain { after_ms: 0 })));
+        assert_eq!((own.waiting(), own.leaving(), crowd.budget.used()), (0, 300, 0));
+        let place = crowd.registry.register(Arc::clone(&own));
+        crowd.readers.push((own, place));
+        let _runs: Vec<_> = (0..4).map(|_| Charge::new(crowd.budget.counter(), 300)).collect();
+        assert_eq!(crowd.relieve(), 0, "of 1,200 bytes 300 are on their way out");
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) struct Board {
     pub(super) measuring: AtomicBool,
     /// Publishers that saturate go on only while this is set.
     pub(super) publishing: AtomicBool,
+    /// Threads that never sleep do while this is set.
+    pub(super) resting: AtomicBool,
     tops: Vec<Mutex<Top>>,
     fatal: Mutex<Option<String>>,
     /// Ctrl-C was pressed once.
@@ -62,6 +64,7 @@ impl Board {
             failures: AtomicU64::new(0),
             measuring: AtomicBool::new(false),
             publishing: AtomicBool::new(false),
+            resting: AtomicBool::new(false),
             tops: (0..rooms).map(|_| Mutex::default()).collect(),
             fatal: Mutex::default(),
             interrupted: AtomicBool::new(false),

@@ -204,7 +204,7 @@ fn discard(readers: Vec<TcpStream>, busy: bool, meter: &Arc<Meter>, sender: &Thr
     let local = tokio::task::LocalSet::new();
     let buffer = Rc::new(RefCell::new(vec![0; READ_BUFFER]));
     if busy {
-        local.spawn_local(busy_poll());
+        local.spawn_local(busy_poll(|| false));
     }
     let result = local.block_on(&runtime, async {
         let mut tasks = tokio::task::JoinSet::new();

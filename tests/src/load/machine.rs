@@ -1,10 +1,14 @@
 //! What this process needs of the machine before a run: enough file descriptors, and a processor of its own if asked.
 
+use std::time::Duration;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
 /// Descriptors that are not sessions: runtime, standard streams, files in `/proc`.
 const SPARE: u64 = 64;
+/// How often one that rests looks whether it should go on.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Why the machine cannot carry the run.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -59,10 +63,14 @@ pub(super) fn pin_like(pid: u32) {
 }
 
 /// Keeps the runtime that runs it asking for what arrived, without ever sleeping: a reader on the sender's own machine
-/// makes the sender pay for waking it, which no reader elsewhere does. Never ends; drop it.
-pub(super) async fn busy_poll() {
+/// makes the sender pay for waking it, which no reader elsewhere does. While it `rests` it leaves the processor to others.
+/// Never ends; drop it.
+pub(super) async fn busy_poll(rests: impl Fn() -> bool) {
     loop {
-        tokio::task::yield_now().await;
+        match rests() {
+            true => tokio::time::sleep(LOOK_AGAIN).await,
+            false => tokio::task::yield_now().await,
+        }
     }
 }
 

@@ -278,7 +278,10 @@ impl Stage {
         let place = self.common.pids.first().map_or(Place::Anywhere, |pid| Place::Like(*pid));
         let (sockets, busy_poll) = (self.common.plan.shape.sessions, self.common.busy_poll);
         let sends = Sends { sockets, size, batch: 1, ahead: 1, busy_poll, duration, place };
+        // Or the readers of both would share a processor.
+        self.crew.board.resting.store(true, Relaxed);
         let measured = tokio::task::spawn_blocking(move || floor::measure(sends)).await;
+        self.crew.board.resting.store(false, Relaxed);
         Ok(measured.map_err(|_| CrewFault::Died)??)
     }
 

@@ -119,7 +119,8 @@ pub(super) fn run_thread(
     });
     let local = LocalSet::new();
     if worker.brief.busy_poll {
-        local.spawn_local(busy_poll());
+        let board = Arc::clone(&worker.board);
+        local.spawn_local(busy_poll(move || board.resting.load(Relaxed)));
     }
     local.block_on(&runtime, serve(number, Rc::clone(&worker), orders));
     // The tasks hold the worker, too.
