@@ -127,6 +127,21 @@ describe("the keyboard alone", () => {
     await bob.page.getByRole("button", { name: /alice.*1 unread/u }).waitFor();
   });
 
+  it("is not too fast for the page: what is typed right after going somewhere is written there", async () => {
+    const parley = await scene.parley("server-1");
+    const { page } = await scene.visitor(parley.url, "alice");
+    // A page that is slow to draw: its next frame does not come.
+    await page.evaluate(() => {
+      window.requestAnimationFrame = () => 0;
+    });
+    await page.keyboard.press("Control+k");
+    await page.keyboard.type("plans");
+    await page.keyboard.press("Enter");
+    expect(await focus(page)).toBe("Message #plans");
+    await page.keyboard.press("Alt+ArrowUp");
+    expect(await focus(page)).toBe("Message #general");
+  });
+
   it("reaches everything by Tab, in the order of the page, and sees where it is", async () => {
     const parley = await scene.parley("server-1");
     await scene.visitor(parley.url, "bob");

@@ -350,6 +350,17 @@ describe("telling the page", () => {
     await settle();
     expect(told).toHaveBeenCalledTimes(1);
   });
+
+  it("does not wait where one goes somewhere oneself, and is not repeated for it", async () => {
+    const alice = await visit("alice");
+    const told = vi.fn();
+    alice.subscribe(told);
+    alice.show("@bob");
+    expect(told).toHaveBeenCalledTimes(1);
+    expect(alice.state.open).toBe("@bob");
+    await settle();
+    expect(told).toHaveBeenCalledTimes(1);
+  });
 });
 
 describe("a browser that forbids to remember", () => {

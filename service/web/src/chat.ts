@@ -10,6 +10,7 @@ import { Leftovers } from "./leftovers.ts";
 import type { Memory } from "./memory.ts";
 import { leftBecause } from "./names.ts";
 import { type Note, Notes } from "./notes.ts";
+import { Notifier } from "./notifier.ts";
 import { type HistoryPage, INBOX, type Json, type Logged, type Position, type Welcome } from "./protocol.ts";
 import { beforeGap, beginning, emptyRoom, firstOffset, identity, type RoomAction, roomReducer, type RoomState } from "./room.ts";
 import { idOf, logOf, targetOf } from "./target.ts";
@@ -50,11 +51,12 @@ const INBOX_PAGE = 300;
 const PRESENCE_EVERY = 30_000;
 
 export class Chat {
+  /** Tells when the state has changed; the result ends that. */
+  readonly subscribe: (listener: () => void) => () => void;
   readonly #connection: Connection;
   readonly #memory: Memory;
-  readonly #schedule: (run: () => void) => void;
+  readonly #notifier: Notifier;
   readonly #firstRoom: string;
-  readonly #listeners = new Set<() => void>();
   readonly #inbox = new Inbox();
   readonly #filling: Filling;
   readonly #typists: Typists;
@@ -62,14 +64,14 @@ export class Chat {
   readonly #notes: Notes;
   readonly #leftovers: Leftovers;
   #state: ChatState;
-  #told = true;
   #visible = true;
   #wasOnline = false;
 
   constructor({ connection, memory, firstRoom = "general", schedule = queueMicrotask }: ChatOptions) {
     this.#connection = connection;
     this.#memory = memory;
-    this.#schedule = schedule;
+    this.#notifier = new Notifier(schedule);
+    this.subscribe = this.#notifier.subscribe;
     this.#firstRoom = firstRoom;
     this.#state = {
       status: connection.status,
@@ -98,12 +100,6 @@ export class Chat {
     return this.#state;
   }
 
-  /** Tells when the state has changed; the result ends that. */
-  readonly subscribe = (listener: () => void): (() => void) => {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  };
-
   /** Ends the chat and its connection. */
   stop(): void {
     for (const stop of this.#stops) stop();
@@ -113,7 +109,7 @@ export class Chat {
     this.#connection.stop();
   }
 
-  /** Opens a conversation, joining the room or beginning the direct one where there is none yet. */
+  /** Opens a conversation, joining the room or beginning the direct one where there is none yet; told at once. */
   show(id: string): void {
     if (!this.#state.conversations.has(id)) {
       if (id.startsWith("@")) this.#put(this.#direct(id));
@@ -128,6 +124,8 @@ export class Chat {
     if (this.#conversation(id)?.unread !== 0 || before !== id) this.#markRead(id);
     this.#set({ open: id });
     this.#askPresence(id);
+    // What is typed next is meant for the conversation that was asked for, so it must be there before the next key.
+    this.#notifier.now();
   }
 
   /** Leaves a room, or closes a direct conversation until there is something new in it. What was not sent is discarded. */
@@ -488,11 +486,6 @@ export class Chat {
 
   #set(part: Partial<ChatState>): void {
     this.#state = { ...this.#state, ...part };
-    if (!this.#told) return;
-    this.#told = false;
-    this.#schedule(() => {
-      this.#told = true;
-      for (const listener of this.#listeners) listener();
-    });
+    this.#notifier.soon();
   }
 }
