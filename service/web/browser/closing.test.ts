@@ -28,6 +28,18 @@ describe("leaving a room with something unsent", () => {
     expect(await alice.page.getByRole("button", { name: "plans" }).count()).toBe(0);
   });
 
+  it("asks about what was written just now, before it is drawn", async () => {
+    const parley = await scene.parley("server-1");
+    const alice = await scene.visitor(parley.url, "alice");
+    await alice.isOn("server-1");
+    await parley.kill();
+    const leave = alice.page.getByRole("button", { name: "Leave room" });
+    await alice.holdFrames();
+    await alice.say("important");
+    await leave.evaluate((button) => (button as HTMLButtonElement).click());
+    await alice.page.getByRole("alertdialog", { name: "Leave general?" }).waitFor();
+  });
+
   it("does not ask where everything was sent", async () => {
     const parley = await scene.parley("server-1");
     const alice = await scene.visitor(parley.url, "alice");

@@ -129,11 +129,9 @@ describe("the keyboard alone", () => {
 
   it("is not too fast for the page: what is typed right after going somewhere is written there", async () => {
     const parley = await scene.parley("server-1");
-    const { page } = await scene.visitor(parley.url, "alice");
-    // A page that is slow to draw: its next frame does not come.
-    await page.evaluate(() => {
-      window.requestAnimationFrame = () => 0;
-    });
+    const alice = await scene.visitor(parley.url, "alice");
+    const { page } = alice;
+    await alice.holdFrames();
     await page.keyboard.press("Control+k");
     await page.keyboard.type("plans");
     await page.keyboard.press("Enter");

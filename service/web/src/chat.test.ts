@@ -1,6 +1,6 @@
 /** The chat as the page shows it, from end to end against a server in memory. Time is moved by hand. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Chat } from "./chat.ts";
+import { Chat, type ChatState } from "./chat.ts";
 import { Connection } from "./connection.ts";
 import { FakeServer } from "./fakeServer.ts";
 import { Memory, type Store } from "./memory.ts";
@@ -351,15 +351,21 @@ describe("telling the page", () => {
     expect(told).toHaveBeenCalledTimes(1);
   });
 
-  it("does not wait where one goes somewhere oneself, and is not repeated for it", async () => {
+  it.each<[string, (alice: Chat) => void]>([
+    ["goes somewhere", (alice) => alice.show("@bob")],
+    ["writes something", (alice) => alice.send("general", "hello")],
+  ])("does not wait where one %s oneself, and is not repeated for it", async (_, act) => {
     const alice = await visit("alice");
-    const told = vi.fn();
-    alice.subscribe(told);
-    alice.show("@bob");
-    expect(told).toHaveBeenCalledTimes(1);
-    expect(alice.state.open).toBe("@bob");
+    // Nothing comes back, so nothing else is to be told.
+    server.down = true;
+    server.cut();
     await settle();
-    expect(told).toHaveBeenCalledTimes(1);
+    const told: ChatState[] = [];
+    alice.subscribe(() => told.push(alice.state));
+    act(alice);
+    expect(told).toEqual([alice.state]);
+    await settle();
+    expect(told).toHaveLength(1);
   });
 });
 

@@ -152,9 +152,11 @@ export class Chat {
     this.#connection.wake();
   }
 
+  /** Sends a message, or keeps it until that can be done; told at once: who leaves next is to be asked about it. */
   send(id: string, msg: Json): void {
     this.#typists.sent(id);
     this.#connection.publish(targetOf(id), msg);
+    this.#notifier.now();
   }
 
   retry(key: string): void {

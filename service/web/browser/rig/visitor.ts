@@ -118,6 +118,13 @@ export class Visitor {
     await this.#context.addCookies([{ name, value, url: this.page.url() }]);
   }
 
+  /** Makes the page one that is slow to draw: it is given no frame any more. */
+  async holdFrames(): Promise<void> {
+    await this.page.evaluate(() => {
+      window.requestAnimationFrame = () => 0;
+    });
+  }
+
   /** Begins to watch; gives what the badge and the note have said from then on, however short, and which cookies were dropped. */
   async watch(): Promise<() => Promise<{ badges: string[]; notes: string[]; dropped: string[] }>> {
     const said = await this.page.evaluateHandle(() => {
