@@ -313,7 +313,8 @@ async fn one_survivor_cleans_up_with_one_call_for_a_room_and_bounded_ones_for_a_
     monitor.ask(&["MONITOR"]).await.unwrap();
     let leases = async || {
         let (one, other) = tokio::join!(survivors[0].renew(), survivors[1].renew());
-        assert_eq!((one, other), (Ok(true), Ok(true)));
+        // No answer in time is no news; that something is gone would be.
+        assert!(one != Ok(false) && other != Ok(false), "{one:?} {other:?}");
         redis.ask(&["ZCARD", "parley:{leases}:until"]).await
     };
     let two = |count: &Answer| matches!(count, Answer::Number(2));

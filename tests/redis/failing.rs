@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use parley_service::backplane::redis::{RedisBackplane, Retention, Trouble};
-use parley_service::backplane::{Arrival, Backplane as _, PublishError, Range};
+use parley_service::backplane::{Arrival, Backplane as _, PublishError, Range, Unavailable};
 use parley_service::clock::{Clock as _, SystemClock};
 use parley_service::ids::{Key, RetryKey, RoomName};
 use parley_service::message::{Draft, Position};
@@ -311,11 +311,12 @@ async fn what_a_replaced_server_still_has_of_who_left_is_cleaned_up_although_it_
     presence.enter(&name, &user("alice")).await.unwrap();
     assert_eq!(presence.renew().await, Ok(false), "something may be gone");
     presence.leave(&name, &user("leaver")).await.unwrap();
+    // A call may come too late while the machine is busy; the next one will not.
     let users = async || {
-        presence.renew().await.unwrap();
-        presence.roster(&name, 10).await.unwrap().users
+        presence.renew().await?;
+        Ok::<_, Unavailable>(presence.roster(&name, 10).await?.users)
     };
-    assert_eq!(users().await, [user("alice"), user("ghost")], "who leaves is gone at once");
-    let left = eventually_fetched(CLEANED, users, |users| users.len() == 1).await;
-    assert_eq!(left, [user("alice")]);
+    assert_eq!(users().await.unwrap(), [user("alice"), user("ghost")], "who leaves is gone at once");
+    let left = eventually_fetched(CLEANED, users, |users| users.as_ref().is_ok_and(|users| users.len() == 1)).await;
+    assert_eq!(left.unwrap(), [user("alice")]);
 }

@@ -18,7 +18,7 @@ function token(seconds: number): string {
 describe("a token that runs out", () => {
   it("is replaced in place, with the messages and what is half written kept", async () => {
     const parley = await scene.parley("server-1", "--auth=token", `--token-secret=${secret}`);
-    const ada = await scene.guest(`${parley.url}#token=${token(8)}`, "ada");
+    const ada = await scene.guest(`${parley.url}#token=${token(14)}`, "ada");
     await ada.composer.waitFor();
     await ada.say("hello");
     await ada.sees("hello");

@@ -354,6 +354,7 @@ describe("telling the page", () => {
   it.each<[string, (alice: Chat) => void]>([
     ["goes somewhere", (alice) => alice.show("@bob")],
     ["writes something", (alice) => alice.send("general", "hello")],
+    ["leaves the last room", (alice) => alice.close("general")],
   ])("does not wait where one %s oneself, and is not repeated for it", async (_, act) => {
     const alice = await visit("alice");
     // Nothing comes back, so nothing else is to be told.

@@ -128,7 +128,10 @@ export class Chat {
     this.#notifier.now();
   }
 
-  /** Leaves a room, or closes a direct conversation until there is something new in it. What was not sent is discarded. */
+  /**
+   * Leaves a room, or closes a direct conversation until there is something new in it. What was not sent is discarded; told
+   * at once: what is written next has no place there.
+   */
   close(id: string): void {
     for (const { key } of this.#conversation(id)?.pending ?? []) this.discard(id, key);
     if (!id.startsWith("@")) this.#connection.leave(id);
@@ -139,6 +142,7 @@ export class Chat {
     this.#set({ conversations, open });
     this.#keepRooms();
     if (open !== undefined && open !== id) this.show(open);
+    this.#notifier.now();
   }
 
   /** Whether somebody looks at the page. */

@@ -202,12 +202,12 @@ async fn connection_takes_nothing_away_that_is_for_the_instance() {
 #[tokio::test]
 async fn at_its_end_nobody_new_comes_and_who_stays_has_a_bounded_time() {
     let node = Node::start().await;
-    let balancer = Balancer::start(&[node.address()], &["--drain-seconds=1"]).await;
+    let balancer = Balancer::start(&[node.address()], &["--drain-seconds=5"]).await;
     let (mut alice, _) = balancer.client("alice").await;
     balancer.begin_stop();
     let closed = async || TcpStream::connect(balancer.address()).await.is_err();
     eventually_fetched(DEADLINE, closed, |closed| *closed).await;
-    // Still served, until the second is over.
+    // Still served, until the five seconds are over.
     alice.join("general").await;
     balancer.ended().await;
     assert_eq!(alice.next().await, parley_tests::client::Event::Gone);

@@ -9,8 +9,9 @@ use super::truth::Truth;
 use super::{Fault, LATE, Report};
 use crate::journal::{Event, Line, Mark};
 
-/// What was on its way when the fault struck belongs to its window: acks take no longer than this on a busy machine.
-const ON_THE_WAY: u64 = 250_000;
+/// What was on its way when the fault struck belongs to its window, unless it had been for longer than this, in
+/// microseconds: acks may be slow on a busy machine, and the machine may stand still for a while.
+const ON_THE_WAY: u64 = 5_000_000;
 
 /// All publishes of a run, by key.
 #[derive(Debug, Default)]
@@ -63,8 +64,13 @@ impl Attempts {
     /// Adds what they come to.
     pub(super) fn account(&self, truth: &Truth, marks: &BTreeMap<Mark, u64>, report: &mut Report) {
         let struck = marks.get(&Mark::Struck).copied();
-        let window = struck
-            .map(|struck| struck.saturating_sub(ON_THE_WAY)..=marks.get(&Mark::Whole).copied().unwrap_or(u64::MAX));
+        let whole = marks.get(&Mark::Whole).copied().unwrap_or(u64::MAX);
+        let met = |first: u64, acked: Option<u64>| {
+            struck.is_none_or(|struck| {
+                let on_the_way = first < struck && first + ON_THE_WAY >= struck && acked.is_none_or(|at| at >= struck);
+                on_the_way || (struck..=whole).contains(&first)
+            })
+        };
         let late = u64::try_from(LATE.as_micros()).unwrap_or(u64::MAX);
         let mut last_disturbed = None;
         for (key, attempt) in &self.by_key {
@@ -86,7 +92,7 @@ impl Attempts {
                 report.lost_by_log += 1;
             }
             let Some(first) = attempt.first else { continue };
-            if window.as_ref().is_none_or(|window| !window.contains(&first)) {
+            if !met(first, attempt.acked.as_ref().map(|acked| acked.0)) {
                 report.outside.0 += 1;
                 report.outside.1 += usize::from(attempt.times == 1 && attempt.acked.is_some());
             }

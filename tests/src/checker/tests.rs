@@ -243,7 +243,30 @@ fn a_log_that_contradicts_itself_is_found() {
 
 #[test]
 fn publishes_that_were_refused_while_all_was_well_are_found() {
-    let mut events: Vec<_> = (1..=50).flat_map(|n| [sent(&format!("k{n}")), acked("e", n, &format!("k{n}"))]).collect();
+    let events: Vec<_> = (1..=50).flat_map(|n| [sent(&format!("k{n}")), acked("e", n, &format!("k{n}"))]).collect();
+    let mut writer = lines(events);
+    let report = struck_after_ten_seconds(&writer);
+    assert_eq!((kinds(&report), report.outside), (vec![], (50, 50)));
+    writer.insert(0, line(1, sent("k1")));
+    let report = struck_after_ten_seconds(&writer);
+    assert_eq!((kinds(&report), report.outside), (vec!["refused"], (50, 49)));
+}
+
+#[test]
+fn publishes_that_were_on_their_way_when_the_fault_struck_are_its_own() {
+    let of = |first: u64, last: u64| {
+        let mut writer = lines((1..=49).flat_map(|n| [sent(&format!("k{n}")), acked("e", n, &format!("k{n}"))]));
+        writer.extend([line(first, sent("k50")), line(last, sent("k50")), line(last, acked("e", 50, "k50"))]);
+        let report = struck_after_ten_seconds(&writer);
+        (kinds(&report), report.outside)
+    };
+    assert_eq!(of(6_000_000, 11_000_000), (vec![], (49, 49)));
+    assert_eq!(of(4_000_000, 11_000_000), (vec!["refused"], (50, 49)), "on its way for too long");
+    assert_eq!(of(6_000_000, 9_000_000), (vec!["refused"], (50, 49)), "there before");
+}
+
+/// What comes of this writer of `k1` to `k50`.
+fn struck_after_ten_seconds(writer: &[Line]) -> Report {
     let log = Log {
         room: "r".into(),
         top: 50,
@@ -251,13 +274,8 @@ fn publishes_that_were_refused_while_all_was_well_are_found() {
         entries: (1..=50).map(|n| ("e".to_owned(), n, format!("k{n}"))).collect(),
     };
     let marks = [Mark::Struck, Mark::Whole, Mark::Settled].map(|mark| line(10_000_000, Event::Mark(mark))).to_vec();
-    let of = |events: &[Event]| {
-        let records = [("runner".to_owned(), marks.clone()), ("writer".to_owned(), lines(events.to_vec()))];
-        check_trial(&records, std::slice::from_ref(&log), ALLOWED)
-    };
-    assert_eq!((kinds(&of(&events)), of(&events).outside), (vec![], (50, 50)));
-    events.insert(0, sent("k1"));
-    assert_eq!((kinds(&of(&events)), of(&events).outside), (vec!["refused"], (50, 49)));
+    let records = [("runner".to_owned(), marks), ("writer".to_owned(), writer.to_vec())];
+    check_trial(&records, &[log], ALLOWED)
 }
 
 #[test]

@@ -145,8 +145,8 @@ for how long. Afterwards a checker that was not there reads the raw logs, and wh
 - **most unacked at once**, **order compared**: how many one publisher had on their way in one room, and of how many
   messages the place was compared with that of the one sent before.
 - **gaps told (sessions)**: must be 0 where the log kept everything; elsewhere, each to a reader that had seen lost data.
-- **acked outside the fault**: publishes sent before the strike, or after a message in every room had reached every member
-  again, that were acked at the first attempt. At least 99 % must be.
+- **acked outside the fault**: publishes answered before the strike, or sent after a message in every room had reached
+  every member again, that were acked at the first attempt. At least 99 % must be.
 - **acked, lost by the log**: acked messages that Redis itself lost. Parley can only tell, not prevent; set
   `min-replicas-to-write`, or `appendfsync always`, to have fewer.
 - **presence asked, untrue**: when all is quiet, each instance is asked who is in each room, until that is who is there, for
