@@ -19,8 +19,8 @@ elif ! command kubectl config get-contexts "kind-$cluster" >/dev/null 2>&1; then
     # It was made with another kubeconfig.
     kind export kubeconfig --name "$cluster"
 fi
-# One that docker has just started again, with the machine say, takes half a minute until it answers.
-answers() { kubectl get --raw /readyz --request-timeout 5s && kubectl wait --for condition=Ready node --all --timeout 60s; }
+# A cluster that docker has just started again, with the machine say, takes half a minute until it answers.
+answers() { kubectl get --raw /readyz --request-timeout 5s && kubectl wait --for condition=Ready node --all --timeout 60s --request-timeout 65s; }
 deadline=$((SECONDS + 180))
 until said=$(answers 2>&1); do
     if ((SECONDS > deadline)); then

@@ -14,8 +14,9 @@ use parley_tests::redis::{Redis, config, node};
 
 /// How long an order may take to act on an instance that is connected.
 const IN_TIME: Duration = Duration::from_secs(2);
-/// Before that, an audit has not begun of itself to look at what was missed.
-const BEFORE_AN_AUDIT: Duration = Duration::from_secs(5);
+/// How long what was missed may take. Without the repair on coming back, three times in four it would take longer: each log
+/// is audited every 20 s.
+const REPAIRED: Duration = Duration::from_secs(5);
 /// Longer than connections that went black live: an instance on them must find that out by itself.
 const PATIENCE: Duration = Duration::from_secs(20);
 const KEY: &str = "the-key-of-the-api-0123456789";
@@ -77,25 +78,26 @@ const ORDERS: [(&str, &str, &str, &str, Effect); 3] = [
 
 #[tokio::test]
 async fn kick_disconnect_and_ban_act_on_every_instance_within_two_seconds() {
-    let redis = Redis::start().await;
-    let (nodes, _proxy) = fleet(&redis).await;
     let clock = SystemClock::start();
-    let mut took = Vec::new();
-    for (user, method, path, body, expected) in ORDERS {
-        let mut sessions = [joined(&nodes[0], user).await, joined(&nodes[1], user).await];
-        let began = clock.now().mono;
-        order(&nodes[0], method, path, body).await;
-        for session in &mut sessions {
-            assert_eq!(tokio::time::timeout(PATIENCE, effect(session)).await, Ok(expected), "{user}");
+    let mut fastest = [Duration::MAX; ORDERS.len()];
+    // The machine may stand still during one round, so the fastest of each order tells.
+    for _ in 0..3 {
+        let redis = Redis::start().await;
+        let (nodes, _proxy) = fleet(&redis).await;
+        for (fastest, (user, method, path, body, expected)) in fastest.iter_mut().zip(ORDERS) {
+            let mut sessions = [joined(&nodes[0], user).await, joined(&nodes[1], user).await];
+            let began = clock.now().mono;
+            order(&nodes[0], method, path, body).await;
+            for session in &mut sessions {
+                assert_eq!(tokio::time::timeout(PATIENCE, effect(session)).await, Ok(expected), "{user}");
+            }
+            *fastest = clock.now().mono.since(began).min(*fastest);
         }
-        took.push(clock.now().mono.since(began));
+        for node in &nodes {
+            assert_eq!(effect(&mut node.connect().user("bob").open().await).await, Effect::Closed(4502));
+        }
     }
-    took.sort_unstable();
-    // The machine may have stood still during one of them, so the middle one tells.
-    assert!(took[1] < IN_TIME, "{took:?}");
-    for node in &nodes {
-        assert_eq!(effect(&mut node.connect().user("bob").open().await).await, Effect::Closed(4502));
-    }
+    assert!(fastest.iter().all(|took| *took < IN_TIME), "{fastest:?}");
 }
 
 #[tokio::test]
@@ -132,7 +134,7 @@ async fn an_instance_that_was_cut_off_carries_orders_out_when_it_is_back() {
         }
         let took = clock.now().mono.since(back);
         // Black connections look alive to the server: it cannot tell when the instance is back.
-        assert!(weather == black || took < BEFORE_AN_AUDIT, "{took:?} after {weather:?}");
+        assert!(weather == black || took < REPAIRED, "{took:?} after {weather:?}");
     }
 }
 

@@ -41,11 +41,11 @@ async fn a_failover_without_lag_starts_an_epoch_and_loses_nothing() {
     assert!(!page.lost, "all that was said had reached the replica");
     assert_eq!(offsets(&page)[..3], [4, 5, 6]);
     let arrived = async || {
-        let next = async || backplane.publish(&room("r"), &draft("next")).await.unwrap().position;
-        let position = next().await;
+        let published = backplane.publish(&room("r"), &draft("next")).await;
         let mut heard = false;
         while let Ok(arrival) = arrivals.try_recv() {
-            heard |= matches!(arrival, Arrival::Message { position: at, .. } if at.epoch == position.epoch);
+            heard |= matches!((arrival, &published), (Arrival::Message { position: at, .. }, Ok(published))
+                if at.epoch == published.position.epoch);
         }
         heard
     };

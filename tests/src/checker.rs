@@ -60,7 +60,7 @@ pub struct Report {
     pub attempted: usize,
     /// Acks, at most one for a message.
     pub acked: usize,
-    /// Messages first sent outside the fault's window, and how many of them were acked at the first attempt.
+    /// Messages first sent outside the fault's window and not on their way when it struck, and how many of them were acked at the first attempt.
     pub outside: (usize, usize),
     /// Messages acked at the first attempt whose places were compared with that of the one sent before.
     pub compared: usize,

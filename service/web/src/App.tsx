@@ -9,7 +9,7 @@ import type { Identity, Memory } from "./memory.ts";
 import { Session } from "./session.ts";
 import { useChat } from "./useChat.ts";
 
-/** With the next frame; a page in the background has none, and is told all the same. */
+/** With the next frame; a page in the background has none, and is told all the same, after 100 ms. */
 function soon(run: () => void): void {
   let done = false;
   const once = () => {

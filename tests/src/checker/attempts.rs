@@ -9,9 +9,9 @@ use super::truth::Truth;
 use super::{Fault, LATE, Report};
 use crate::journal::{Event, Line, Mark};
 
-/// What was on its way when the fault struck belongs to its window, unless it had been for longer than this, in
-/// microseconds: acks may be slow on a busy machine, and the machine may stand still for a while.
-const ON_THE_WAY: u64 = 5_000_000;
+/// What was on its way when the fault struck, without any answer and not yet tried again, belongs to its window, unless it
+/// had been for longer than this, in microseconds: by then it has an answer, however busy the machine is.
+const ON_THE_WAY: u64 = 2_000_000;
 
 /// All publishes of a run, by key.
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ pub(super) struct Attempts {
 struct Attempt {
     first: Option<u64>,
     times: usize,
+    /// When it was first answered, with an ack or an error, or was sent again without one.
+    settled: Option<u64>,
     /// The receiver of a direct message.
     to: Option<String>,
     /// When, and room, epoch and offset.
@@ -38,12 +40,22 @@ impl Attempts {
                 let attempt = self.of(&frame["key"]);
                 attempt.first.get_or_insert(line.at);
                 attempt.times += 1;
+                if attempt.times > 1 {
+                    attempt.settled.get_or_insert(line.at);
+                }
                 attempt.to = frame["to"].as_str().map(str::to_owned);
             }
             Event::Received(frame) if frame["type"] == "ack" => {
                 let text = |field: &str| frame[field].as_str().unwrap_or_default().to_owned();
                 let place = (line.at, text("room"), text("epoch"), frame["offset"].as_u64().unwrap_or_default());
-                self.of(&frame["id"]).acked.get_or_insert(place);
+                let attempt = self.of(&frame["id"]);
+                attempt.settled.get_or_insert(line.at);
+                attempt.acked.get_or_insert(place);
+            }
+            Event::Received(frame) if frame["type"] == "error" => {
+                if let Some(attempt) = frame["id"].as_str().and_then(|key| self.by_key.get_mut(key)) {
+                    attempt.settled.get_or_insert(line.at);
+                }
             }
             _ => {}
         }
@@ -65,9 +77,10 @@ impl Attempts {
     pub(super) fn account(&self, truth: &Truth, marks: &BTreeMap<Mark, u64>, report: &mut Report) {
         let struck = marks.get(&Mark::Struck).copied();
         let whole = marks.get(&Mark::Whole).copied().unwrap_or(u64::MAX);
-        let met = |first: u64, acked: Option<u64>| {
+        let met = |first: u64, settled: Option<u64>| {
             struck.is_none_or(|struck| {
-                let on_the_way = first < struck && first + ON_THE_WAY >= struck && acked.is_none_or(|at| at >= struck);
+                let young = first < struck && first + ON_THE_WAY >= struck;
+                let on_the_way = young && settled.is_none_or(|at| at >= struck);
                 on_the_way || (struck..=whole).contains(&first)
             })
         };
@@ -92,7 +105,7 @@ impl Attempts {
                 report.lost_by_log += 1;
             }
             let Some(first) = attempt.first else { continue };
-            if !met(first, attempt.acked.as_ref().map(|acked| acked.0)) {
+            if !met(first, attempt.settled) {
                 report.outside.0 += 1;
                 report.outside.1 += usize::from(attempt.times == 1 && attempt.acked.is_some());
             }

@@ -254,15 +254,21 @@ fn publishes_that_were_refused_while_all_was_well_are_found() {
 
 #[test]
 fn publishes_that_were_on_their_way_when_the_fault_struck_are_its_own() {
-    let of = |first: u64, last: u64| {
+    let refused = || received(json!({ "type": "error", "id": "k50", "code": "unavailable" }));
+    let of = |first: u64, refusal: Option<u64>, again: u64, last: u64| {
         let mut writer = lines((1..=49).flat_map(|n| [sent(&format!("k{n}")), acked("e", n, &format!("k{n}"))]));
-        writer.extend([line(first, sent("k50")), line(last, sent("k50")), line(last, acked("e", 50, "k50"))]);
+        writer.push(line(first, sent("k50")));
+        writer.extend(refusal.map(|at| line(at, refused())));
+        writer.extend([line(again, sent("k50")), line(last, acked("e", 50, "k50"))]);
         let report = struck_after_ten_seconds(&writer);
         (kinds(&report), report.outside)
     };
-    assert_eq!(of(6_000_000, 11_000_000), (vec![], (49, 49)));
-    assert_eq!(of(4_000_000, 11_000_000), (vec!["refused"], (50, 49)), "on its way for too long");
-    assert_eq!(of(6_000_000, 9_000_000), (vec!["refused"], (50, 49)), "there before");
+    let (its_own, counted) = ((vec![], (49, 49)), (vec!["refused"], (50, 49)));
+    assert_eq!(of(9_000_000, None, 11_000_000, 11_000_000), its_own);
+    assert_eq!(of(7_000_000, None, 11_000_000, 11_000_000), counted, "without an answer for too long");
+    assert_eq!(of(9_000_000, Some(9_100_000), 11_000_000, 11_000_000), counted, "refused before");
+    assert_eq!(of(9_000_000, None, 9_500_000, 11_000_000), counted, "sent again before");
+    assert_eq!(of(9_000_000, None, 9_500_000, 9_600_000), counted, "acked before");
 }
 
 /// What comes of this writer of `k1` to `k50`.

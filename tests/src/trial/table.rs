@@ -159,8 +159,8 @@ these faults.
 One thing to know about Sentinel. A primary that was only paused comes back believing that it is one, and takes writes until
 Sentinels set it right, which they do after some ten seconds. Instances leave a primary that does not answer for 5 s; if the
 Sentinels replace it sooner (`down-after-milliseconds` is 500 here) and it comes back at once, instances are still with it,
-and what it acks meanwhile is lost: told as a gap, but lost. `stale-primary` shows both: seeds that paused it for long have
-lost nothing. Keep `down-after-milliseconds` at 5,000 or more, as Sentinel's own default of 30,000 is.
+and what it acks meanwhile is lost: told as a gap, but lost, as `stale-primary` shows. Keep `down-after-milliseconds` at
+5,000 or more, as Sentinel's own default of 30,000 is.
 ";
 
 #[cfg(test)]

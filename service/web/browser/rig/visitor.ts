@@ -118,11 +118,13 @@ export class Visitor {
     await this.#context.addCookies([{ name, value, url: this.page.url() }]);
   }
 
-  /** Makes the page one that is slow to draw: it is given no frame any more. */
+  /** Makes the page one that is slow to draw: it is given no frame any more, nor what it draws with in their place. */
   async holdFrames(): Promise<void> {
-    await this.page.evaluate(() => {
+    await this.page.evaluate(`{
+      const later = window.setTimeout;
       window.requestAnimationFrame = () => 0;
-    });
+      window.setTimeout = (run, after, ...rest) => (after === 100 ? 0 : later(run, after, ...rest));
+    }`);
   }
 
   /** Begins to watch; gives what the badge and the note have said from then on, however short, and which cookies were dropped. */
