@@ -1,9 +1,11 @@
 //! `parley balance` as a process: what it needs to start, and how it ends.
 
 use parley_tests::client::{Connect, Event};
+use parley_tests::eventually::eventually_fetched;
 use parley_tests::http;
-use parley_tests::program::{listening, run, serve};
+use parley_tests::program::{DEADLINE, listening, run, serve};
 use serde_json::json;
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn it_says_where_it_listens_and_ends_when_its_connections_have() {
@@ -28,6 +30,9 @@ async fn a_second_signal_ends_it_at_once() {
     let mut balancer = listening(&["balance", "--listen=127.0.0.1:0", &upstream, "--drain-seconds=3600"], &[]).await;
     let mut alice = Connect::to(balancer.address).user("alice").open().await.welcomed().await;
     balancer.signal("TERM").await;
+    // Two signals of which the first was not taken in yet are one.
+    let closed = async || TcpStream::connect(balancer.address).await.is_err();
+    eventually_fetched(DEADLINE, closed, |closed| *closed).await;
     alice.ask_for("pong", json!({ "type": "ping" })).await;
     balancer.signal("TERM").await;
     assert_eq!(balancer.ended().await.code(), Some(130));
